@@ -1,0 +1,70 @@
+/* engine.h: one engine per event loop: its descriptor, its dispatch, its workers. */
+#ifndef LOOPLITE_ENGINE_H
+#define LOOPLITE_ENGINE_H
+
+#include <looplite/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ll_engine ll_engine;
+
+/* Zero-initialise; every zero means "the default". */
+typedef struct ll_engine_options {
+    unsigned max_workers;  /* at most this many worker threads; 0: max(4, 2 x cores) */
+    uint64_t linger_ns;    /* an idle worker leaves after this time; 0: 2 s */
+    ll_engine *workers_of; /* share the workers of that engine: a connection opened on either may
+                              then be used, by ll_submit.engine, from the loops of both. The workers
+                              live until the last of the engines is freed. */
+} ll_engine_options;
+
+/* Makes an engine for the calling thread's loop. Starts no thread.
+ * Thread: any; the thread that later dispatches is "the loop". Owns: the caller frees it with
+ * ll_engine_free(). Errors: LL_ENOMEM, LL_ESYS (descriptors), LL_EINVAL. After fork: an engine of
+ * the parent is useless in the child, make a new one. Since: 0.1 */
+LL_API LL_NODISCARD ll_status ll_engine_new(const ll_engine_options *options,
+                                            ll_engine **ret_engine);
+
+/* The descriptor to poll for reading (epoll, poll, libuv, GLib ...). It becomes readable when
+ * ll_engine_dispatch() has something to do, timers included.
+ * Thread: any. Owns: the engine's; never read, write or close it. Errors: -1 after fork. Since: 0.1
+ */
+LL_API int ll_engine_fd(const ll_engine *engine);
+
+/* Runs the callbacks of what has finished and of the deadlines that have passed; never blocks.
+ * Callbacks may submit, cancel, close, and free requests; they may not dispatch or free the engine.
+ * Thread: loop. Owns: nothing. Errors: LL_EINVAL when called from inside a callback, LL_EFORK;
+ * otherwise the number of callbacks is in *ret_count (may be NULL). Since: 0.1 */
+LL_API LL_NODISCARD ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count);
+
+/* Waits until there is something to dispatch, or `timeout_ns` has passed (negative: for ever), and
+ * dispatches it. Returns at once when no request is outstanding.
+ * Thread: loop. Owns: nothing. Errors: LL_EFORK, LL_ESYS, LL_EINVAL as ll_engine_dispatch().
+ * Since: 0.1 */
+LL_API LL_NODISCARD ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns,
+                                             size_t *ret_count);
+
+/* How many accepted requests have not called back yet.
+ * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
+LL_API size_t ll_engine_outstanding(const ll_engine *engine);
+
+/* Ends an engine. What is queued is dropped (LL_ECANCELLED, not applied), running reads are
+ * interrupted, running writes and commits end; all callbacks that are still owed are called from
+ * inside this call, then connections that were not closed are closed if no other engine shares the
+ * workers.
+ * Thread: loop, outside callbacks. Owns: takes the engine; NULL is fine. Requests, batches and
+ * connection handles that the caller holds stay valid memory and must still be freed. Errors: none.
+ * After fork: frees nothing, touches no descriptor. Since: 0.1 */
+LL_API void ll_engine_free(ll_engine *engine);
+
+/* Ends an engine whose loop is gone: like ll_engine_free(), but it waits for nothing and calls
+ * nobody back. Requests in flight end by themselves; their callbacks are dropped.
+ * Thread: any, when no thread is dispatching. Owns: takes the engine; NULL is fine. Errors: none.
+ * Since: 0.1 */
+LL_API void ll_engine_abandon(ll_engine *engine);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,44 @@
+/* stats.h: what an engine has done, in numbers that only grow, and what it holds now. */
+#ifndef LOOPLITE_STATS_H
+#define LOOPLITE_STATS_H
+
+#include <looplite/conn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ll_stats {
+    /* this engine, counted since it was made */
+    uint64_t submitted;   /* requests accepted */
+    uint64_t completed;   /* requests finished, whatever their end */
+    uint64_t immediate;   /* of these, finished inside the call that submitted them */
+    uint64_t cancelled;   /* ended with LL_ECANCELLED */
+    uint64_t timed_out;   /* ended with LL_ETIMEOUT */
+    uint64_t failed;      /* ended with any other error */
+    uint64_t dispatches;  /* calls of ll_engine_dispatch() that found something */
+    uint64_t wakeups;     /* times the descriptor was made readable by a worker */
+    /* its workers, shared by all engines that share them */
+    uint64_t worker_runs;     /* requests run by workers */
+    uint64_t hops;            /* times a worker took a connection */
+    uint64_t parks;           /* times a connection was parked because the database was locked */
+    uint64_t threads_started; /* worker threads ever started */
+    unsigned threads;         /* worker threads alive */
+    unsigned threads_idle;    /* of these, without work */
+    unsigned threads_peak;    /* most alive at once */
+    unsigned connections;     /* open connections */
+} ll_stats;
+
+/* Reads the statistics.
+ * Thread: any. Owns: nothing. Errors: all zero after fork. Since: 0.1 */
+LL_API void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats);
+
+/* How many objects of the library are alive in this process (engines, connections, requests,
+ * batches, cursors, statements, columns): zero after everything was given back.
+ * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
+LL_API size_t ll_live_objects(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
