@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
 #
-#   tools/build.sh plain    gcc, fault points, asserts
+#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
@@ -12,8 +12,8 @@ name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
 case $name in
-plain) options="" ;;
-clang) compiler=clang options="--buildtype=release -Db_ndebug=true" ;;
+plain) options="-Dpython=enabled" ;;
+clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
 *)
@@ -29,7 +29,7 @@ PATH="$PWD/.venv/bin:$PATH"
 export PATH
 
 dir=build/$name
-wanted="$compiler $all $options"
+wanted="$compiler $all $options $(cat .venv/identity)"
 if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
     rm -rf "$dir"
     mkdir -p build

@@ -57,10 +57,9 @@ changed() {
 install() {
     changed || return 0
     touch .venv/next.stamp
-    # A build directory that stays makes the second time quick. It is this interpreter's own.
-    tag=$(.venv/bin/python -c 'import sys; print(sys.implementation.cache_tag)')
+    # A build directory that stays makes the second time quick. It is this interpreter's own: it goes with .venv.
     PATH="$PWD/.venv/bin:$PATH" .venv/bin/python -m pip install --quiet --no-build-isolation \
-        --config-settings=build-dir="build/python-$tag" '.[test,lint]'
+        --config-settings=build-dir=.venv/build '.[test,lint]'
     mv .venv/next.stamp "$stamp"
 }
 
