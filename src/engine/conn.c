@@ -85,6 +85,8 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
     lli_request_init_internal(&conn->autoclose, conn, LLI_OP_AUTOCLOSE);
+    conn->db.guard.point = conn->crew->point;
+    conn->db.guard.point_arg = conn->crew->point_arg;
     if (!conn->crew->step) {
         conn->db.guard.nap = nap;
         conn->db.guard.nap_arg = conn;

@@ -343,6 +343,8 @@ void ll_engine_free(ll_engine *engine)
     assert(!engine->dispatching);
     while (ll_engine_outstanding(engine) > 0) {
         stop_all(engine); /* also what callbacks have submitted meanwhile */
+        if (engine->crew->step)
+            lli_crew_run_here(engine->crew);
         if (ll_engine_wait(engine, -1, NULL) != LL_OK)
             break;
     }

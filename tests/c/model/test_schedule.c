@@ -1,0 +1,378 @@
+/* test_schedule.c: random schedules of the whole engine in one thread, checked against a model.
+ *
+ * A history is made from a seed: a few connections on one file, clients that submit inserts, transactions,
+ * executemany, scripts, streams and deadlines, cancel at any time (also in the middle of a statement), and a
+ * scheduler that picks which worker moves next. Checked are
+ *   - order: what one connection applied lies in the table in the order of its submission;
+ *   - exactly once: each accepted request calls back once, each applied row is there once;
+ *   - truth: a row whose request said "applied" (and whose transaction was committed) is in the file, one
+ *     whose request said "not applied" is not;
+ *   - a request that was cancelled before it began left nothing behind;
+ *   - nothing is left over: every callback came, no object lives, the file is sound.
+ *
+ * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of them. */
+#include "support/support.h"
+
+#include "engine/step.h"
+#include "platform/clock.h"
+
+enum { CONNS = 3, MOST_REQUESTS = 400, DEFAULT_HISTORIES = 300 };
+
+enum kind { INSERT, MANY, BEGIN, COMMIT, ROLLBACK, READ, SCRIPT, STREAM, NEXT };
+
+struct client_request {
+    enum kind kind;
+    unsigned conn;
+    int64_t first, count; /* the ids it inserts */
+    ll_request *request;  /* NULL once it has called back and was given back */
+    unsigned calls;
+    bool immediate;
+    ll_status status;
+    ll_outcome outcome;
+};
+
+struct model {
+    uint64_t random;
+    struct lli_step step;
+    ll_conn *conns[CONNS];
+    ll_cursor *cursors[CONNS];
+    struct client_request requests[MOST_REQUESTS];
+    size_t count;
+    int64_t next_id;
+    /* what the completions say of each connection, in their order */
+    bool in_transaction[CONNS];
+    bool lost[CONNS]; /* a completion that leaves it unknown whether a transaction is open */
+    signed char fate[MOST_REQUESTS * 8]; /* per id: 0 absent, 1 present, 2 pending in a transaction, 3 either */
+    unsigned owner[MOST_REQUESTS * 8];
+};
+
+static uint64_t draw(struct model *m, uint64_t below)
+{
+    m->random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = m->random;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+/* What the end of a request means for the rows of its connection. */
+static void learn(struct model *m, struct client_request *r)
+{
+    unsigned conn = r->conn;
+    bool applied = r->outcome == LL_APPLIED;
+    switch (r->kind) {
+    case INSERT:
+    case MANY:
+    case SCRIPT:
+        for (int64_t id = r->first; id < r->first + r->count; id++) {
+            m->owner[id] = conn;
+            if (r->outcome == LL_NOT_APPLIED)
+                m->fate[id] = 0;
+            else if (r->outcome == LL_UNKNOWN)
+                m->fate[id] = 3;
+            else
+                m->fate[id] = m->in_transaction[conn] ? 2 : 1;
+        }
+        break;
+    case BEGIN:
+        if (applied)
+            m->in_transaction[conn] = true;
+        break;
+    case COMMIT:
+    case ROLLBACK:
+        if (!applied)
+            break; /* BUSY: still open */
+        for (int64_t id = 1; id < m->next_id; id++)
+            if (m->owner[id] == conn && m->fate[id] == 2)
+                m->fate[id] = r->kind == COMMIT ? 1 : 0;
+        m->in_transaction[conn] = false;
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_results(struct model *m, struct client_request *r, ll_request *request)
+{
+    r->status = ll_request_status(request);
+    r->outcome = ll_request_outcome(request);
+    if (r->status == LL_OK)
+        T_CHECK(r->outcome == LL_APPLIED);
+    if (r->kind == STREAM) {
+        ll_cursor *cursor = ll_request_take_cursor(request);
+        if (m->cursors[r->conn])
+            ll_cursor_close(cursor);
+        else
+            m->cursors[r->conn] = cursor;
+    }
+    learn(m, r);
+}
+
+static struct model *current; /* callbacks and points come without a model */
+
+static void on_done(ll_request *request, void *user)
+{
+    struct client_request *r = user;
+    r->calls++;
+    T_CHECK(r->calls == 1);
+    T_CHECK(!r->immediate);
+    take_results(current, r, request);
+    ll_request_unref(r->request);
+    r->request = NULL;
+}
+
+static void accepted(struct model *m, struct client_request *r, ll_status status)
+{
+    if (status == LL_PENDING)
+        return;
+    T_CHECK(status == LL_OK);
+    r->immediate = true;
+    take_results(m, r, r->request);
+    ll_request_unref(r->request);
+    r->request = NULL;
+}
+
+static void submit(struct model *m)
+{
+    if (m->count == MOST_REQUESTS)
+        return;
+    struct client_request *r = &m->requests[m->count++];
+    unsigned c = (unsigned)draw(m, CONNS);
+    r->conn = c;
+    ll_submit how = {.done = on_done, .user = r};
+    if (draw(m, 6) == 0)
+        how.timeout_ns = (1 + draw(m, 200)) * LLI_MS;
+    ll_conn *conn = m->conns[c];
+    switch (draw(m, 12)) {
+    case 0:
+        r->kind = BEGIN;
+        ll_begin modes[] = {LL_BEGIN_DEFERRED, LL_BEGIN_IMMEDIATE, LL_BEGIN_EXCLUSIVE};
+        accepted(m, r, ll_txn_begin(conn, modes[draw(m, 3)], &how, &r->request));
+        return;
+    case 1:
+    case 2:
+        r->kind = COMMIT;
+        accepted(m, r, ll_txn_commit(conn, &how, &r->request));
+        return;
+    case 3:
+        r->kind = ROLLBACK;
+        accepted(m, r, ll_txn_rollback(conn, &how, &r->request));
+        return;
+    case 4: {
+        r->kind = MANY;
+        r->first = m->next_id;
+        r->count = 1 + (int64_t)draw(m, 4);
+        ll_value values[10];
+        for (int64_t i = 0; i < r->count; i++) {
+            values[2 * i] = ll_integer(r->first + i);
+            values[2 * i + 1] = ll_integer(c);
+        }
+        m->next_id += r->count;
+        ll_many many = {.text = "INSERT INTO log(id, conn) VALUES(?, ?)",
+                        .size = LL_NUL_TERMINATED,
+                        .values = values,
+                        .rows = (size_t)r->count,
+                        .width = 2,
+                        .atomic = draw(m, 2) == 0};
+        accepted(m, r, ll_exec_many(conn, &many, &how, &r->request));
+        return;
+    }
+    case 5: {
+        r->kind = SCRIPT;
+        r->first = m->next_id;
+        r->count = 2;
+        m->next_id += 2;
+        char text[256];
+        snprintf(text, sizeof text,
+                 "INSERT INTO log(id, conn) VALUES(%lld, %u); -- one\n"
+                 "INSERT INTO log(id, conn) VALUES(%lld, %u);",
+                 (long long)r->first, c, (long long)r->first + 1, c);
+        accepted(m, r, ll_script(conn, text, LL_NUL_TERMINATED, false, &how, &r->request));
+        return;
+    }
+    case 6:
+        r->kind = READ;
+        accepted(m, r,
+                 ll_query(conn,
+                          "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE "
+                          "x < 3000) SELECT count(*), (SELECT count(*) FROM log) FROM c",
+                          NULL, 0, &how, &r->request));
+        return;
+    case 7:
+        if (m->cursors[c]) {
+            if (draw(m, 3) == 0) {
+                ll_cursor_close(m->cursors[c]);
+                m->cursors[c] = NULL;
+                m->count--;
+                return;
+            }
+            r->kind = NEXT;
+            accepted(m, r, ll_cursor_next(m->cursors[c], &how, &r->request));
+            return;
+        }
+        r->kind = STREAM;
+        accepted(m, r,
+                 ll_stream(conn,
+                           "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE "
+                           "x < 5000) SELECT x FROM c",
+                           NULL, 0, &how, &r->request));
+        return;
+    default: {
+        r->kind = INSERT;
+        r->first = m->next_id++;
+        r->count = 1;
+        ll_value values[] = {ll_integer(r->first), ll_integer(c)};
+        accepted(m, r,
+                 ll_exec(conn, "INSERT INTO log(id, conn) VALUES(?, ?)", values, 2, &how,
+                         &r->request));
+        return;
+    }
+    }
+}
+
+static void cancel(struct model *m)
+{
+    if (m->count == 0)
+        return;
+    struct client_request *r = &m->requests[draw(m, m->count)];
+    if (r->request)
+        T_CHECK(ll_request_cancel(r->request) == LL_OK);
+}
+
+/* Inside a running statement: what another thread could do now. */
+static void on_point(void *arg)
+{
+    struct model *m = arg;
+    if (draw(m, 4) == 0)
+        cancel(m);
+    if (draw(m, 16) == 0)
+        lli_step_advance(&m->step, draw(m, 50) * LLI_MS);
+}
+
+static void open_conns(struct model *m, const char *path, bool wal)
+{
+    const char *wal_pragmas[] = {"journal_mode=WAL", "synchronous=OFF", NULL};
+    const char *plain_pragmas[] = {"synchronous=OFF", NULL};
+    ll_open_options options = {.pragmas = wal ? wal_pragmas : plain_pragmas,
+                               .busy_timeout_ns = 300 * LLI_MS};
+    for (unsigned c = 0; c < CONNS; c++) {
+        ll_request *request = NULL;
+        T_CHECK(ll_conn_open(m->step.engine, path, &options, NULL, &m->conns[c], &request) ==
+                LL_PENDING);
+        lli_step_settle(&m->step);
+        t_is(request, LL_OK, LL_APPLIED);
+        ll_request_unref(request);
+    }
+}
+
+static void check_file(struct model *m, const char *path)
+{
+    sqlite3 *db = t_raw_open(path);
+    sqlite3_stmt *stmt;
+    T_CHECK(sqlite3_prepare_v2(db, "SELECT id, conn FROM log ORDER BY seq", -1, &stmt, NULL) ==
+            SQLITE_OK);
+    int64_t last[CONNS] = {0};
+    signed char seen[MOST_REQUESTS * 8] = {0};
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        int64_t id = sqlite3_column_int64(stmt, 0);
+        int conn = sqlite3_column_int(stmt, 1);
+        T_CHECK(id > 0 && id < m->next_id);
+        T_CHECK(!seen[id]); /* exactly once */
+        seen[id] = 1;
+        T_CHECK(id > last[conn]); /* ids grow with the submissions */
+        last[conn] = id;
+    }
+    sqlite3_finalize(stmt);
+    for (int64_t id = 1; id < m->next_id; id++) {
+        if (m->fate[id] == 1 && !seen[id])
+            t_fail(__FILE__, __LINE__, "row %lld was applied and is missing", (long long)id);
+        if (m->fate[id] == 0 && seen[id])
+            t_fail(__FILE__, __LINE__, "row %lld was not applied and is there", (long long)id);
+    }
+    t_raw_close(db);
+}
+
+static void history(t_env *t, uint64_t seed)
+{
+    struct model *m = calloc(1, sizeof *m);
+    T_CHECK(m);
+    current = m;
+    m->random = seed;
+    m->next_id = 1;
+    char name[64];
+    snprintf(name, sizeof name, "h%llu.db", (unsigned long long)seed);
+    const char *path = t_path(t, name);
+    bool wal = draw(m, 2) == 0;
+    T_CHECK(lli_step_new(&m->step, 1 + (unsigned)draw(m, 3), on_point, m) == LL_OK);
+    t_file_sql(path, "CREATE TABLE log(seq INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER UNIQUE, "
+                     "conn INTEGER)");
+    open_conns(m, path, wal);
+    size_t actions = 40 + draw(m, 160);
+    for (size_t i = 0; i < actions; i++) {
+        struct lli_step_move moves[2 * LLI_STEP_WORKERS + 1];
+        size_t possible = lli_step_moves(&m->step, moves);
+        switch (draw(m, 8)) {
+        case 0:
+        case 1:
+            submit(m);
+            break;
+        case 2:
+            if (draw(m, 2) == 0)
+                cancel(m);
+            break;
+        case 3:
+            T_CHECK(ll_engine_dispatch(m->step.engine, NULL) == LL_OK);
+            break;
+        default:
+            if (possible > 0)
+                lli_step_make(&m->step, moves[draw(m, possible)]);
+            break;
+        }
+    }
+    /* The end: let go of all transactions, so that nobody waits for ever, and see that all were told. */
+    lli_step_settle(&m->step);
+    for (unsigned c = 0; c < CONNS; c++) {
+        ll_cursor_close(m->cursors[c]);
+        m->cursors[c] = NULL;
+        struct client_request *r = &m->requests[m->count < MOST_REQUESTS ? m->count++ : m->count - 1];
+        *r = (struct client_request){.kind = ROLLBACK, .conn = c};
+        ll_submit how = {.done = on_done, .user = r};
+        accepted(m, r, ll_txn_rollback(m->conns[c], &how, &r->request));
+        lli_step_settle(&m->step);
+    }
+    for (size_t i = 0; i < m->count; i++) {
+        struct client_request *r = &m->requests[i];
+        T_CHECK(r->immediate || r->calls == 1);
+        T_CHECK(!r->request);
+    }
+    for (unsigned c = 0; c < CONNS; c++) {
+        T_CHECK(!t_state(m->conns[c]).in_transaction);
+        ll_conn_unref(m->conns[c]);
+    }
+    lli_step_free(&m->step);
+    check_file(m, path);
+    t_integrity(path);
+    remove(path);
+    free(m);
+}
+
+static void test_random_histories(void **state)
+{
+    t_env *t = *state;
+    const char *seed = getenv("LL_SEED"), *histories = getenv("LL_HISTORIES");
+    uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
+    uint64_t count = seed ? 1 : histories ? strtoull(histories, NULL, 10) : DEFAULT_HISTORIES;
+    for (uint64_t i = 0; i < count; i++) {
+        /* Printed before it runs, so that a crash tells it too. */
+        fprintf(stderr, "\rseed %llu ", (unsigned long long)(first + i));
+        history(t, first + i);
+    }
+    fprintf(stderr, "\r%llu histories from seed %llu on\n", (unsigned long long)count,
+            (unsigned long long)first);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {T_TEST(test_random_histories)};
+    return T_RUN(tests);
+}
