@@ -109,10 +109,10 @@ static const char *const tables[] = {
     "SELECT id FROM t EXCEPT SELECT t_id FROM parts ORDER BY 1",
     "WITH big AS (SELECT * FROM t WHERE id >= 3) SELECT name FROM big ORDER BY id",
     "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 3000) SELECT x FROM c",
-    "WITH RECURSIVE f(a, b) AS (VALUES(0, 1) UNION ALL SELECT b, a + b FROM f LIMIT 60)"
-    " SELECT a FROM f",
-    "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 700)"
-    " SELECT x, x * 0.5, hex(x), x'00', NULL FROM c",
+    ("WITH RECURSIVE f(a, b) AS (VALUES(0, 1) UNION ALL SELECT b, a + b FROM f LIMIT 60)"
+     " SELECT a FROM f"),
+    ("WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 700)"
+     " SELECT x, x * 0.5, hex(x), x'00', NULL FROM c"),
     "WITH src(n) AS (VALUES('w1'), ('w2')) INSERT INTO t(name) SELECT n FROM src",
     "SELECT id, row_number() OVER (ORDER BY id), sum(id) OVER (ORDER BY id) FROM t",
     "SELECT name, rank() OVER (PARTITION BY length(name) ORDER BY name) FROM t ORDER BY 1, 2",
@@ -128,8 +128,8 @@ static const char *const tables[] = {
     "ALTER TABLE t RENAME COLUMN extra TO more",
     "SELECT id, more FROM t ORDER BY id",
     "CREATE TABLE log(what TEXT, id INTEGER)",
-    "CREATE TRIGGER logs AFTER INSERT ON t BEGIN INSERT INTO log VALUES('insert', new.id);"
-    " INSERT INTO log VALUES('again', new.id); END",
+    ("CREATE TRIGGER logs AFTER INSERT ON t BEGIN INSERT INTO log VALUES('insert', new.id);"
+     " INSERT INTO log VALUES('again', new.id); END"),
     "INSERT INTO t(name) VALUES('logged')",
     "SELECT * FROM log",
     "CREATE TRIGGER through INSTEAD OF INSERT ON v BEGIN INSERT INTO t(name) VALUES(new.name); END",
@@ -257,8 +257,8 @@ static const char *const errors[] = {
     "SELECT json('{')",
     "SELECT zeroblob(3000000000)",
     "SELECT json_extract('{}', 'bad path')",
-    "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 10)"
-    " SELECT abs(CASE x WHEN 5 THEN -9223372036854775808 ELSE x END) FROM c",
+    ("WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 10)"
+     " SELECT abs(CASE x WHEN 5 THEN -9223372036854775808 ELSE x END) FROM c"),
     "SELECT sum(x) FROM (SELECT 9223372036854775807 AS x UNION ALL SELECT 1)",
     "SELECT 'a' LIKE 'b' ESCAPE 'long'",
     "COMMIT",
