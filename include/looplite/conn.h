@@ -124,7 +124,7 @@ typedef struct ll_many {
     size_t rows, width;
     ll_begin begin_before;
     bool atomic; /* all rows or none: runs inside a savepoint */
-    bool dml_only; /* refuse (LL_EINVAL) what is no INSERT, UPDATE, DELETE or REPLACE, and rows given back */
+    bool dml_only; /* refuse (LL_EINVAL) what is no INSERT, UPDATE, DELETE or REPLACE */
 } ll_many;
 
 /* Runs one statement once for each row of parameters, in one hop. Stops at the first error;

@@ -49,8 +49,8 @@ LL_API LL_NODISCARD ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_
  * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API size_t ll_engine_outstanding(const ll_engine *engine);
 
-/* Ends an engine. What is queued is dropped (LL_ECANCELLED, not applied), running reads are
- * interrupted, running writes and commits end; all callbacks that are still owed are called from
+/* Ends an engine. What is queued is dropped (LL_ECANCELLED, not applied), what runs is interrupted
+ * unless it is a commit; all callbacks that are still owed are called from
  * inside this call, then connections that were not closed are closed if no other engine shares the
  * workers.
  * Thread: loop, outside callbacks. Owns: takes the engine; NULL is fine. Requests, batches and

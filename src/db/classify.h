@@ -1,0 +1,27 @@
+/* classify.h: what a statement is by its first word, without preparing it. */
+#ifndef LLI_DB_CLASSIFY_H
+#define LLI_DB_CLASSIFY_H
+
+#include "base/defs.h"
+
+enum lli_kind {
+    LLI_KIND_OTHER,
+    LLI_KIND_EMPTY, /* nothing, or only comments */
+    LLI_KIND_SELECT,
+    LLI_KIND_DML, /* INSERT, UPDATE, DELETE, REPLACE */
+    LLI_KIND_BEGIN,
+    LLI_KIND_COMMIT, /* COMMIT or END */
+    LLI_KIND_ROLLBACK, /* of the transaction, or to a savepoint */
+    LLI_KIND_SAVEPOINT,
+    LLI_KIND_RELEASE,
+    LLI_KIND_PRAGMA,
+    LLI_KIND_PRAGMA_BUSY_TIMEOUT,
+    LLI_KIND_PRAGMA_JOURNAL_MODE
+};
+
+enum lli_kind lli_classify(const char *sql, size_t size);
+
+/* The offset behind white space and comments. */
+size_t lli_skip_blank(const char *sql, size_t size);
+
+#endif

@@ -1,0 +1,89 @@
+/* guard.c: the progress handler and the busy handler.
+ *
+ * A request is stopped by its own word, never by sqlite3_interrupt(), which ends whatever happens to run
+ * on the connection when it arrives and stays set as long as any statement is live.
+ *
+ * Locks. SQLite asks the busy handler only where waiting can help; where waiting would deadlock (a
+ * reader that wants to write beside a pending writer) it answers SQLITE_BUSY without asking. So
+ * `lock_asked` tells the two apart, and only the first kind is worth a retry. The handler itself never
+ * waits unless the connection already holds the write lock: then the statement has work behind it that
+ * must not be given up (a COMMIT keeps its PENDING lock and so gets in as soon as the readers leave).
+ * In all other cases it declines, the statement ends with SQLITE_BUSY before it did anything, and the
+ * engine parks the connection on a timer. */
+#include "db/guard.h"
+
+#include "db/api.h"
+#include "platform/clock.h"
+
+/* A thousand machine steps take some 10 to 100 us; the handler's cost is not measurable at that rate. */
+enum { STEPS_BETWEEN_CHECKS = 1000 };
+
+static const uint64_t nap_ns = LLI_MS; /* even steps: a growing one would lose to whoever polls faster */
+
+enum lli_stop lli_guard_check(const struct lli_guard *guard)
+{
+    enum lli_stop stop = LLI_STOP_NONE;
+    if (guard->stop)
+        stop = (enum lli_stop)atomic_load_explicit(guard->stop, memory_order_relaxed);
+    if (stop == LLI_STOP_INTERRUPT || stop == LLI_STOP_CLOSE)
+        return stop;
+    if (!guard->interruptible)
+        return LLI_STOP_NONE;
+    if (stop == LLI_STOP_NONE && guard->deadline_ns != LLI_NEVER &&
+        lli_now_ns() >= guard->deadline_ns)
+        stop = LLI_STOP_DEADLINE;
+    return stop;
+}
+
+static int on_progress(void *arg)
+{
+    struct lli_guard *guard = arg;
+    if (LLI_UNLIKELY(guard->point != NULL))
+        guard->point(guard->point_arg);
+    if (guard->committing)
+        return 0;
+    enum lli_stop stop = lli_guard_check(guard);
+    if (stop == LLI_STOP_NONE)
+        return 0;
+    guard->stopped = stop;
+    return 1;
+}
+
+static int on_busy(void *arg, int times)
+{
+    (void)times;
+    struct lli_guard *guard = arg;
+    guard->lock_asked = true;
+    if (lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE || !guard->nap)
+        return 0;
+    enum lli_stop stop = lli_guard_check(guard);
+    if (stop != LLI_STOP_NONE) {
+        guard->stopped = stop;
+        return 0;
+    }
+    uint64_t now = lli_now_ns();
+    if (now >= guard->busy_until_ns)
+        return 0;
+    uint64_t left = guard->busy_until_ns - now;
+    return guard->nap(guard->nap_arg, left < nap_ns ? left : nap_ns);
+}
+
+void lli_guard_install(struct lli_guard *guard, sqlite3 *db)
+{
+    guard->db = db;
+    lli_sq.busy_handler(db, on_busy, guard);
+    lli_sq.progress_handler(db, STEPS_BETWEEN_CHECKS, on_progress, guard);
+}
+
+void lli_guard_remove(struct lli_guard *guard)
+{
+    lli_sq.busy_handler(guard->db, NULL, NULL);
+    lli_sq.progress_handler(guard->db, 0, NULL, NULL);
+    guard->db = NULL;
+}
+
+void lli_guard_arm(struct lli_guard *guard)
+{
+    guard->stopped = LLI_STOP_NONE;
+    guard->lock_asked = false;
+}

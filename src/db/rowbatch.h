@@ -1,0 +1,25 @@
+/* rowbatch.h: filling batches of rows on the thread that steps the statement. */
+#ifndef LLI_DB_ROWBATCH_H
+#define LLI_DB_ROWBATCH_H
+
+#include "base/arena.h"
+#include "base/list.h"
+
+#include <looplite/row.h>
+#include <sqlite3.h>
+
+struct ll_batch {
+    struct lli_node node; /* in a request's or a cursor's list: whoever holds that list */
+    size_t width, rows;   /* filler only, then fixed */
+    size_t bytes;         /* of cells, texts and blobs */
+    struct lli_arena texts;
+    struct lli_cells **blocks; /* of 1 << block_shift rows each, so that cells never move */
+    unsigned block_shift;
+    size_t block_count, block_room;
+};
+
+ll_batch *lli_batch_new(size_t width);
+/* Appends the current row of `stmt`. Errors: LL_ENOMEM; the batch is then as it was before. */
+ll_status lli_batch_add(ll_batch *batch, sqlite3 *db, sqlite3_stmt *stmt);
+
+#endif

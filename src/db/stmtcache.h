@@ -1,0 +1,47 @@
+/* stmtcache.h: prepared statements, kept for their next use, least recently used first out. */
+#ifndef LLI_DB_STMTCACHE_H
+#define LLI_DB_STMTCACHE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/status.h"
+#include "db/classify.h"
+#include "db/columns.h"
+
+#include <looplite/row.h>
+#include <sqlite3.h>
+
+struct lli_stmt {
+    struct lli_map_entry entry; /* key: the text; in the map only while `cached` */
+    struct lli_node lru;        /* in the list of idle statements while not in use */
+    sqlite3_stmt *raw;          /* NULL for a text without a statement */
+    enum lli_kind kind;
+    bool cached, in_use, read_only, has_rows;
+    bool inspected, uses_vtab; /* see inspect.h */
+    int reprepared;            /* SQLite's counter when `columns` was read */
+    ll_columns *columns;       /* NULL until asked for */
+    unsigned pins;             /* ll_stmt handles; never evicted while above 0 */
+    char sql[];
+};
+
+struct lli_stmtcache {
+    sqlite3 *db;
+    struct lli_map map;
+    struct lli_list idle; /* least recently used first */
+    size_t limit;
+};
+
+ll_status lli_stmtcache_init(struct lli_stmtcache *cache, sqlite3 *db, size_t limit);
+/* Finalises all idle statements. Those in use must have been given back before. */
+void lli_stmtcache_done(struct lli_stmtcache *cache);
+
+/* A statement for this text, for the caller alone until lli_stmt_give(). Errors: LL_ESTATEMENTS, LL_ESQL,
+ * LL_ENOMEM, in *error. */
+ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t size,
+                        struct lli_stmt **ret_stmt, struct lli_error *error);
+/* Resets it, drops its bindings, and keeps it for the next use or finalises it. */
+void lli_stmt_give(struct lli_stmtcache *cache, struct lli_stmt *stmt);
+/* Its columns, read again when SQLite has prepared it again. The statement keeps the reference. */
+ll_status lli_stmt_columns(struct lli_stmt *stmt, ll_columns **ret_columns);
+
+#endif

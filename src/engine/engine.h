@@ -1,0 +1,58 @@
+/* engine.h: the loop's side: outstanding requests, the queue of finished ones, deadlines. */
+#ifndef LLI_ENGINE_ENGINE_H
+#define LLI_ENGINE_ENGINE_H
+
+#include "base/list.h"
+#include "engine/request.h"
+#include "engine/worker.h"
+#include "platform/pollset.h"
+#include "platform/thread.h"
+
+#include <looplite/engine.h>
+#include <looplite/stats.h>
+
+struct ll_engine {
+    /* fixed after creation */
+    struct lli_crew *crew;
+    uint32_t generation; /* lli_fork_generation() at birth */
+    struct lli_pollset pollset;
+
+    /* any thread */
+    atomic_uint refs;                 /* last unref is acq_rel */
+    _Atomic(ll_request *) finished;   /* stack; push is a release, the loop's exchange an acquire */
+    atomic_bool closed;               /* seq_cst, pairs with the push: see lli_engine_post() */
+    atomic_size_t outstanding_count;  /* relaxed */
+    struct {                          /* relaxed: statistics */
+        _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
+            wakeups;
+    } stats;
+
+    /* under mu */
+    lli_mutex mu;
+    struct lli_list outstanding; /* of ll_request.engine_node */
+    struct lli_timers deadlines;
+
+    /* loop only */
+    bool dispatching;
+};
+
+/* An engine of its own crew in step mode (see step.h) or a normal one. */
+ll_status lli_engine_create(const ll_engine_options *options, bool step, ll_engine **ret_engine);
+ll_engine *lli_engine_ref(ll_engine *engine);
+void lli_engine_unref(ll_engine *engine);
+
+/* Whether it was made before a fork. */
+bool lli_engine_foreign(const ll_engine *engine);
+/* LL_OK, or LL_EFORK with the caller's name in ll_last_error(). */
+ll_status lli_engine_check(const ll_engine *engine, const char *caller);
+
+/* Accepts a request: from now on it is delivered once. Errors: LL_ECLOSED, LL_ENOMEM. */
+ll_status lli_engine_add(ll_engine *engine, ll_request *request);
+/* Takes it back when it could not be queued. */
+void lli_engine_remove(ll_engine *engine, ll_request *request);
+/* Hands over a finished request. Any thread; the caller keeps its own reference. */
+void lli_engine_post(ll_engine *engine, ll_request *request);
+/* Counts a request that finished inside its submission. */
+void lli_engine_count_immediate(ll_engine *engine, const ll_request *request);
+
+#endif

@@ -1,0 +1,303 @@
+/* request.c: the states of a request, and how it is stopped.
+ *
+ *          submit            claim (worker)            finish
+ *   NEW ----------> QUEUED ----------------> RUNNING ----------> DONE
+ *    |                 \                     ^    |               ^
+ *    |                  \ claim (canceller)  |    | lock          |
+ *    |                   +-------------------+    v               |
+ *    |                                 claim +- PARKED            |
+ *    +------------------- finished at once -----------------------+
+ *
+ * Whoever moves a request to RUNNING, by compare-and-swap, is the only one that finishes it: a worker that
+ * runs it or a canceller that drops it. So it is finished exactly once, and a request that was dropped
+ * cannot run later. A dropped request stays in its queue as an empty shell until the queue passes it.
+ *
+ * Stopping: a queued request is dropped on the spot. A parked one may have done part of its work (half a
+ * script, an open savepoint), so its connection is woken and the worker ends it. A running one finds the
+ * word in the guard. Requests that are shielded (a commit must not be lost by a cancelled task) only take
+ * the stop of an engine that ends.
+ *
+ * References: the caller's, the engine's (until delivered), and the queue's (until passed). */
+#include "engine/request.h"
+
+#include "base/alloc.h"
+#include "base/sm.h"
+#include "engine/conn.h"
+#include "engine/engine.h"
+#include "engine/stream.h"
+#include "platform/clock.h"
+
+static const char *const state_names[] = {"NEW", "QUEUED", "RUNNING", "PARKED", "DONE"};
+static const uint32_t state_moves[LLI_REQUEST_STATES] = {
+    [LLI_REQUEST_NEW] = LLI_SM_TO(LLI_REQUEST_QUEUED) | LLI_SM_TO(LLI_REQUEST_DONE),
+    [LLI_REQUEST_QUEUED] = LLI_SM_TO(LLI_REQUEST_RUNNING),
+    [LLI_REQUEST_RUNNING] = LLI_SM_TO(LLI_REQUEST_PARKED) | LLI_SM_TO(LLI_REQUEST_DONE) |
+                            LLI_SM_TO(LLI_REQUEST_QUEUED), /* an internal one, for its next time */
+    [LLI_REQUEST_PARKED] = LLI_SM_TO(LLI_REQUEST_RUNNING),
+};
+static const struct lli_sm machine = {"request", state_names, state_moves, LLI_REQUEST_STATES};
+
+static bool move(ll_request *request, unsigned from, unsigned to)
+{
+    unsigned expected = from;
+    if (!atomic_compare_exchange_strong_explicit(&request->state, &expected, to,
+                                                 memory_order_acq_rel, memory_order_acquire))
+        return false;
+    lli_sm_move(&machine, request, from, to);
+    return true;
+}
+
+static unsigned state_of(const ll_request *request)
+{
+    return atomic_load_explicit(&request->state, memory_order_acquire);
+}
+
+ll_request *lli_request_new(ll_engine *engine, ll_conn *conn, enum lli_op op, const ll_submit *how)
+{
+    ll_request *request = lli_new(sizeof *request);
+    if (!request)
+        return NULL;
+    lli_request_init_internal(request, conn, op);
+    request->engine = lli_engine_ref(engine);
+    lli_conn_ref(conn);
+    if (how) {
+        request->flags = how->flags;
+        request->done = how->done;
+        request->user = how->user;
+        if (how->timeout_ns > 0)
+            request->deadline_ns = lli_deadline_after(how->timeout_ns);
+    }
+    lli_live(+1);
+    return request;
+}
+
+void lli_request_init_internal(ll_request *request, ll_conn *conn, enum lli_op op)
+{
+    request->conn = conn;
+    request->op = op;
+    request->deadline_ns = LLI_NEVER;
+    atomic_init(&request->refs, 1);
+    atomic_init(&request->state, LLI_REQUEST_NEW);
+    atomic_init(&request->stop, LLI_STOP_NONE);
+    lli_list_init(&request->batches);
+}
+
+void lli_request_enqueued(ll_request *request)
+{
+    unsigned from = state_of(request);
+    assert(from == LLI_REQUEST_NEW || lli_request_internal(request));
+    bool moved = move(request, from, LLI_REQUEST_QUEUED);
+    assert(moved);
+    (void)moved;
+}
+
+bool lli_request_claim(ll_request *request)
+{
+    return move(request, LLI_REQUEST_QUEUED, LLI_REQUEST_RUNNING) ||
+           move(request, LLI_REQUEST_PARKED, LLI_REQUEST_RUNNING);
+}
+
+void lli_request_park(ll_request *request)
+{
+    bool moved = move(request, LLI_REQUEST_RUNNING, LLI_REQUEST_PARKED);
+    assert(moved);
+    (void)moved;
+}
+
+void lli_request_finish(ll_request *request)
+{
+    if (lli_request_internal(request))
+        return;
+    bool moved = move(request, LLI_REQUEST_RUNNING, LLI_REQUEST_DONE);
+    assert(moved);
+    (void)moved;
+    lli_engine_post(request->engine, request);
+}
+
+void lli_request_finish_now(ll_request *request)
+{
+    bool moved = move(request, LLI_REQUEST_NEW, LLI_REQUEST_DONE);
+    assert(moved);
+    (void)moved;
+}
+
+void lli_request_set_stopped(ll_request *request, enum lli_stop why, bool changed)
+{
+    switch (why) {
+    case LLI_STOP_DEADLINE:
+        lli_error_set(&request->error, LL_ETIMEOUT, "the deadline of the request has passed");
+        break;
+    case LLI_STOP_INTERRUPT:
+        lli_error_set(&request->error, LL_ESQL, "interrupted");
+        break;
+    case LLI_STOP_CLOSE:
+        lli_error_set(&request->error, LL_ECANCELLED, "the engine has ended");
+        break;
+    default:
+        lli_error_set(&request->error, LL_ECANCELLED, "the request was cancelled");
+        break;
+    }
+    if (request->error.pub.sqlite_code == 0)
+        request->error.pub.sqlite_code = SQLITE_INTERRUPT;
+    request->outcome = changed ? LL_UNKNOWN : LL_NOT_APPLIED;
+}
+
+/* Nobody has begun it: it never will. */
+static bool drop(ll_request *request, enum lli_stop why)
+{
+    if (!move(request, LLI_REQUEST_QUEUED, LLI_REQUEST_RUNNING))
+        return false;
+    lli_request_set_stopped(request, why, false);
+    lli_request_finish(request);
+    return true;
+}
+
+void lli_request_stop(ll_request *request, enum lli_stop why)
+{
+    if ((request->flags & LL_SUBMIT_SHIELD) && why != LLI_STOP_CLOSE)
+        return;
+    unsigned none = LLI_STOP_NONE;
+    if (why == LLI_STOP_CLOSE)
+        atomic_store_explicit(&request->stop, why, memory_order_relaxed);
+    else
+        atomic_compare_exchange_strong_explicit(&request->stop, &none, why, memory_order_relaxed,
+                                                memory_order_relaxed);
+    if (request->op == LLI_OP_CLOSE) /* a close always happens */
+        return;
+    if (request->op == LLI_OP_NEXT) {
+        lli_stream_stop_waiter(request, why, drop);
+        return;
+    }
+    if (!drop(request, why))
+        lli_conn_poke(request->conn, request);
+}
+
+ll_status ll_request_cancel(ll_request *request)
+{
+    if (!request)
+        return lli_refuse(LL_EINVAL, "ll_request_cancel: request is NULL");
+    LL_TRY(lli_engine_check(request->engine, "ll_request_cancel"));
+    if (state_of(request) != LLI_REQUEST_DONE)
+        lli_request_stop(request, LLI_STOP_CANCEL);
+    return LL_OK;
+}
+
+bool ll_request_is_done(const ll_request *request)
+{
+    return request && state_of(request) == LLI_REQUEST_DONE;
+}
+
+ll_status ll_request_status(const ll_request *request)
+{
+    return ll_request_error(request)->status;
+}
+
+const ll_error *ll_request_error(const ll_request *request)
+{
+    static const ll_error pending = {LL_PENDING, 0, 0, -1, "not finished yet"};
+    static const ll_error fine = {LL_OK, 0, 0, -1, "no error"};
+    static const ll_error missing = {LL_EINVAL, 0, 0, -1, "request is NULL"};
+    if (!request)
+        return &missing;
+    if (!ll_request_is_done(request))
+        return &pending;
+    return request->error.pub.status < 0 ? &request->error.pub : &fine;
+}
+
+ll_outcome ll_request_outcome(const ll_request *request)
+{
+    return ll_request_is_done(request) ? request->outcome : LL_UNKNOWN;
+}
+
+int64_t ll_request_changes(const ll_request *request)
+{
+    return ll_request_is_done(request) ? request->changes : 0;
+}
+
+int64_t ll_request_rowid(const ll_request *request)
+{
+    return ll_request_is_done(request) ? request->rowid : 0;
+}
+
+size_t ll_request_progress(const ll_request *request)
+{
+    return ll_request_is_done(request) ? request->progress : 0;
+}
+
+bool ll_request_is_read(const ll_request *request)
+{
+    return ll_request_is_done(request) && request->read_only;
+}
+
+bool ll_request_is_dml(const ll_request *request)
+{
+    return ll_request_is_done(request) && request->dml;
+}
+
+const ll_columns *ll_request_columns(const ll_request *request)
+{
+    return ll_request_is_done(request) ? request->columns : NULL;
+}
+
+ll_batch *ll_request_take_batch(ll_request *request)
+{
+    if (!ll_request_is_done(request))
+        return NULL;
+    struct lli_node *node = lli_list_pop(&request->batches);
+    return node ? LLI_CONTAINER_OF(node, ll_batch, node) : NULL;
+}
+
+ll_cursor *ll_request_take_cursor(ll_request *request)
+{
+    if (!ll_request_is_done(request))
+        return NULL;
+    ll_cursor *cursor = request->cursor;
+    request->cursor = NULL;
+    return cursor;
+}
+
+ll_stmt *ll_request_take_stmt(ll_request *request)
+{
+    if (!ll_request_is_done(request))
+        return NULL;
+    ll_stmt *stmt = request->stmt;
+    request->stmt = NULL;
+    return stmt;
+}
+
+void *ll_request_user(const ll_request *request)
+{
+    return request ? request->user : NULL;
+}
+
+ll_request *ll_request_ref(ll_request *request)
+{
+    if (request)
+        atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
+    return request;
+}
+
+void ll_request_unref(ll_request *request)
+{
+    if (!request || lli_request_internal(request))
+        return;
+    if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (lli_engine_foreign(request->engine))
+        return; /* in the child of a fork: the parent's memory is left alone */
+    struct lli_node *node;
+    while ((node = lli_list_pop(&request->batches)) != NULL)
+        ll_batch_free(LLI_CONTAINER_OF(node, ll_batch, node));
+    if (request->cursor)
+        ll_cursor_close(request->cursor);
+    ll_stmt_free(request->stmt);
+    ll_columns_unref(request->columns);
+    lli_error_done(&request->error);
+    lli_arena_done(&request->arena);
+    if (request->op == LLI_OP_NEXT)
+        lli_stream_unref(request->in.cursor);
+    lli_conn_unref(request->conn);
+    lli_engine_unref(request->engine);
+    lli_live(-1);
+    lli_free(request);
+}

@@ -1,0 +1,141 @@
+/* request.h: one piece of work and its way from submission to result. */
+#ifndef LLI_ENGINE_REQUEST_H
+#define LLI_ENGINE_REQUEST_H
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "db/classify.h"
+#include "db/rowbatch.h"
+#include "db/guard.h"
+#include "engine/timer.h"
+
+#include <looplite/conn.h>
+#include <looplite/sqlite.h>
+#include <looplite/stmt.h>
+
+enum lli_op {
+    LLI_OP_OPEN,
+    LLI_OP_CLOSE,
+    LLI_OP_SQL,
+    LLI_OP_MANY,
+    LLI_OP_SCRIPT,
+    LLI_OP_CALL,
+    LLI_OP_PREPARE,
+    LLI_OP_NEXT, /* waits at a cursor, never in a connection's queue */
+    /* internal: nobody is told, they lie inside the object they serve and need no memory */
+    LLI_OP_PUMP,      /* a cursor's next batch */
+    LLI_OP_END,       /* end of a cursor */
+    LLI_OP_UNPREPARE, /* end of a prepared handle */
+    LLI_OP_AUTOCLOSE  /* close of a connection that nobody closed */
+};
+
+/* See the drawing in request.c. */
+enum lli_request_state {
+    LLI_REQUEST_NEW,
+    LLI_REQUEST_QUEUED,
+    LLI_REQUEST_RUNNING,
+    LLI_REQUEST_PARKED,
+    LLI_REQUEST_DONE,
+    LLI_REQUEST_STATES
+};
+
+struct ll_request {
+    /* fixed after submission */
+    ll_engine *engine; /* a reference; NULL for internal ones */
+    ll_conn *conn;     /* a reference; internal ones lie inside something that has one */
+    enum lli_op op;
+    enum lli_kind kind; /* of LLI_OP_SQL, by its first word */
+    unsigned flags;     /* LL_SUBMIT_* */
+    ll_done_fn done;
+    void *user;
+    uint64_t deadline_ns; /* LLI_NEVER: none */
+
+    /* any thread */
+    atomic_uint refs;  /* last unref is acq_rel */
+    atomic_uint state; /* moves by compare-and-swap; DONE is a release that publishes the results */
+    atomic_uint stop;  /* enum lli_stop; relaxed, read by the guard */
+
+    /* under the lock of the queue it waits in: conn->mu, or cursor->mu for LLI_OP_NEXT */
+    struct lli_node queue_node;
+
+    /* under engine->mu */
+    struct lli_node engine_node;
+    struct lli_timer timer;
+
+    /* whoever has just finished it, then the loop */
+    ll_request *next_finished;
+
+    /* input: the submitter, then whoever owns the connection */
+    struct lli_arena arena;
+    union {
+        struct {
+            const char *text;
+            size_t size;
+            ll_params params;
+            unsigned flags; /* LL_SQL_* */
+            ll_begin begin_before;
+            size_t first_rows;
+            bool only_in_transaction; /* done without a word when none is open */
+        } sql;
+        struct {
+            ll_many many;
+            size_t size;
+        } many;
+        struct {
+            const char *text;
+            size_t size;
+            bool commit_first;
+        } script;
+        struct {
+            ll_call_fn call;
+            void *arg;
+        } call;
+        ll_cursor *cursor; /* LLI_OP_NEXT, LLI_OP_PUMP, LLI_OP_END */
+        ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
+    } in;
+
+    /* kept between the runs of a request that was parked: the connection's owner */
+    bool started;           /* busy_until_ns is set */
+    bool savepoint;         /* an atomic executemany has opened its savepoint */
+    uint64_t busy_until_ns; /* a lock is waited for until then */
+    size_t position;        /* of a script: bytes done; of an open: pragmas done */
+
+    /* results: the owner until DONE, then anybody, except what is taken out, by one thread at a time */
+    struct lli_error error;
+    ll_outcome outcome;
+    bool read_only, dml;
+    int64_t changes, rowid;
+    size_t progress;
+    ll_columns *columns;     /* a reference */
+    struct lli_list batches; /* of ll_batch */
+    ll_cursor *cursor;
+    ll_stmt *stmt;
+};
+
+/* A request with one reference, or NULL. Takes references to both. */
+ll_request *lli_request_new(ll_engine *engine, ll_conn *conn, enum lli_op op, const ll_submit *how);
+/* Prepares one that lies inside another object. */
+void lli_request_init_internal(ll_request *request, ll_conn *conn, enum lli_op op);
+static inline bool lli_request_internal(const ll_request *request)
+{
+    return request->op >= LLI_OP_PUMP;
+}
+
+/* QUEUED or PARKED -> RUNNING. False: somebody else took it (it was dropped). */
+bool lli_request_claim(ll_request *request);
+/* RUNNING -> PARKED. */
+void lli_request_park(ll_request *request);
+/* NEW -> QUEUED. */
+void lli_request_enqueued(ll_request *request);
+/* RUNNING -> DONE, and the engine is told. The results must be set; the caller keeps its reference. */
+void lli_request_finish(ll_request *request);
+/* NEW -> DONE, inside the call that submits it. */
+void lli_request_finish_now(ll_request *request);
+
+/* Asks for its end, from any thread: drops it, wakes it, or leaves the word for the guard. */
+void lli_request_stop(ll_request *request, enum lli_stop why);
+/* Sets the error that belongs to a stop, if none is set. */
+void lli_request_set_stopped(ll_request *request, enum lli_stop why, bool changed);
+
+#endif

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
+#
+#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings
+#   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
+#   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
+#   tools/build.sh tsan     ThreadSanitizer
+set -eu
+cd "$(dirname "$0")/.."
+
+name=${1:-}
+all="-Dtests=true -Dexamples=true"
+compiler=gcc
+case $name in
+plain) options="-Dpython=enabled" ;;
+clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
+asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
+tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
+*)
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
+
+[ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
+tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev valgrind
+tools/venv.sh tools
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+
+dir=build/$name
+wanted="$compiler $all $options $(cat .venv/identity)"
+if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$dir"
+    mkdir -p build
+    echo "build: setting up $dir"
+    eval "CC=$compiler meson setup $dir $all $options" >"$dir-setup.log" 2>&1 || {
+        cat "$dir-setup.log"
+        exit 1
+    }
+    echo "$wanted" >"$dir/options"
+fi
+meson compile -C "$dir" -j "${JOBS:-2}"

@@ -1,0 +1,65 @@
+#!/bin/sh
+# The whole test run: the C tests in each build, the house checks, then pytest. Goes on after a failure, so that one run
+# shows all of them; the table before pytest's own lines tells what passed.
+#
+#   tools/test.sh               everything
+#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind check pytest)
+set -u
+cd "$(dirname "$0")/.."
+
+steps=${*:-plain clang asan tsan valgrind check pytest}
+jobs=${JOBS:-2}
+summary=
+failed=
+
+c_tests() {
+    build=$1
+    shift
+    tools/build.sh "$build" &&
+        PATH="$PWD/.venv/bin:$PATH" meson test -C "build/$build" --no-rebuild --print-errorlogs \
+            --num-processes "$jobs" "$@"
+}
+
+step() {
+    case $1 in
+    plain | asan | tsan) c_tests "$1" ;;
+    # Compiled only: its point is the warnings of a second compiler and of a build without asserts.
+    clang) tools/build.sh clang ;;
+    valgrind) c_tests plain --setup valgrind ;;
+    check) tools/check.sh ;;
+    *) echo "test: no such step: $1" >&2; return 2 ;;
+    esac
+}
+
+pytest_wanted=no
+for name in $steps; do
+    if [ "$name" = pytest ]; then
+        pytest_wanted=yes
+        continue
+    fi
+    echo "== $name"
+    began=$(date +%s)
+    if step "$name"; then
+        result=ok
+    else
+        result=FAILED
+        failed="$failed $name"
+    fi
+    summary="$summary$(printf '%-10s %-7s %4ds' "$name" "$result" $(($(date +%s) - began)))
+"
+done
+
+printf '\n== summary\n%s' "$summary"
+
+status=0
+if [ "$pytest_wanted" = yes ]; then
+    echo "== pytest"
+    # The limit is for what hangs in spite of everything; pytest shows the place after its own, shorter one.
+    tools/venv.sh install && timeout --kill-after=30 900 .venv/bin/python -m pytest
+    status=$?
+fi
+if [ -n "$failed" ]; then
+    echo "test: FAILED before pytest:$failed"
+    exit 1
+fi
+exit "$status"

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Makes .venv and keeps it current. Everything from the Python package registry goes there and nowhere else.
+#
+#   tools/venv.sh tools      .venv with what builds looplite: meson, ninja, meson-python
+#   tools/venv.sh install    the same, and looplite with its extras `test` and `lint`; again only when sources changed
+#
+# $PYTHON (default python3) is the interpreter; when it is another one than last time, .venv is made anew.
+set -eu
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+stamp=.venv/installed.stamp
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+command -v cc >/dev/null 2>&1 || tools/need-apt.sh gcc libc6-dev
+command -v "$python" >/dev/null 2>&1 || tools/need-apt.sh python3
+
+# Which interpreter that is, by path and version; a shim or link may lead elsewhere tomorrow.
+identity=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable), *sys.version_info[:3])')
+
+need_venv_packages() {
+    case $identity in
+    /usr/bin/*)
+        # Debian keeps venv and the headers apart, for each of its versions of Python.
+        name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+        tools/need-apt.sh "$name-venv" "$name-dev"
+        ;;
+    esac
+}
+
+make_venv() {
+    if [ -x .venv/bin/python ] && [ "$(cat .venv/identity 2>/dev/null)" = "$identity" ]; then
+        return
+    fi
+    need_venv_packages
+    echo "venv: making .venv with $identity"
+    rm -rf .venv
+    "$python" -m venv .venv
+    echo "$identity" >.venv/identity
+}
+
+build_tools() {
+    # What pyproject.toml asks of a build, installed so that builds need no isolated environment of their own.
+    [ .venv/tools.stamp -nt pyproject.toml ] && return
+    sed -n 's/^requires = \[\(.*\)\]$/\1/p' pyproject.toml | tr ',' '\n' | tr -d '" ' >.venv/tools.txt
+    .venv/bin/python -m pip install --quiet -r .venv/tools.txt
+    touch .venv/tools.stamp
+}
+
+changed() {
+    [ -e "$stamp" ] || return 0
+    # Directories too: their time changes when a file goes away.
+    [ -n "$(find meson.build meson_options.txt pyproject.toml include src python third_party \
+        -name __pycache__ -prune -o -newer "$stamp" -print 2>/dev/null | head -n 1)" ]
+}
+
+install() {
+    changed || return 0
+    touch .venv/next.stamp
+    # A build directory that stays makes the second time quick. It is this interpreter's own: it goes with .venv.
+    PATH="$PWD/.venv/bin:$PATH" .venv/bin/python -m pip install --quiet --no-build-isolation \
+        --config-settings=build-dir=.venv/build '.[test,lint]'
+    mv .venv/next.stamp "$stamp"
+}
+
+case ${1:-} in
+tools) make_venv && build_tools ;;
+install) make_venv && build_tools && install ;;
+*)
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
