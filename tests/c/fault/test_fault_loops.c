@@ -5,7 +5,7 @@
  * that one call failing. Each step either works or gives a documented error. Nothing may crash, hang or
  * leak. Afterwards the file is whole; each row whose request said "applied" is in it, each row whose
  * request said "not applied" is not. */
-#include "support.h"
+#include "support/support.h"
 
 #include "base/fault.h"
 

@@ -1,5 +1,5 @@
 /* The optional header: handles of the program's own, and calls with the handle of a connection. */
-#include "support.h"
+#include "support/support.h"
 
 static void adopts_an_open_handle(void **state)
 {

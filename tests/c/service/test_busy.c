@@ -1,6 +1,6 @@
 /* Locks held by somebody else: waited for without a thread, taken when they are free, given up after
  * the busy timeout. The locks are held by sqlite3 itself, in this process and in another one. */
-#include "support.h"
+#include "support/support.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* Cancelling: before a request begins, while it runs, while it waits for a lock and after it ended; and
  * that what the request says of itself is true, by looking into the file. */
-#include "support.h"
+#include "support/support.h"
 
 #include <pthread.h>
 

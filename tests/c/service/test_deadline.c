@@ -1,6 +1,6 @@
 /* Deadlines: behind a long statement, in one, and while waiting for a lock. The tests know that a
  * deadline has passed because a later one with the same length has been told, never by the clock. */
-#include "support.h"
+#include "support/support.h"
 
 static void queued_behind_a_long_statement(void **state)
 {

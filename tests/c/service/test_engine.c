@@ -1,6 +1,6 @@
 /* The engine: its descriptor, dispatching, waiting, ending with work in flight, several engines on the
  * same workers, and threads that come and go. */
-#include "support.h"
+#include "support/support.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* A corpus of statements whose every answer is compared with sqlite3's own: values to the bit, column
  * names and declared types, changes, rowids, and of errors the extended code, the words and the place.
  * The statements of a list run one after another on the same two databases. */
-#include "support.h"
+#include "support/support.h"
 
 static const char *const values[] = {
     "SELECT 1",

@@ -1,6 +1,6 @@
 /* After fork() the child may use nothing that the parent made, and can make what it needs anew; the
  * parent notices nothing. */
-#include "support.h"
+#include "support/support.h"
 
 #include <poll.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* One statement, many rows of parameters: how far it came, what stands after an error, and the
  * transaction around it. */
-#include "support.h"
+#include "support/support.h"
 
 static ll_request *run(ll_conn *conn, const ll_many *many)
 {

@@ -1,6 +1,6 @@
 /* Opening and closing: what can be opened, what is refused and how, and what a close does to work that
  * is still on its way. */
-#include "support.h"
+#include "support/support.h"
 
 #include <fcntl.h>
 #include <sched.h>

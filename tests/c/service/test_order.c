@@ -1,6 +1,6 @@
 /* Requests of one connection run in the order of their submission, whoever submits and however many
  * wait. */
-#include "support.h"
+#include "support/support.h"
 
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
 /* Parameters: positional and named, of every type, what does not fit and what is copied. */
-#include "support.h"
+#include "support/support.h"
 
 /* Runs `sql` with positional values and compares quote() of what came with what is expected. */
 static void quoted(ll_conn *conn, ll_value value, const char *expected)

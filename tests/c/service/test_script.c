@@ -1,5 +1,5 @@
 /* Texts of many statements. */
-#include "support.h"
+#include "support/support.h"
 
 static ll_request *run(ll_conn *conn, const char *text, bool commit_first)
 {

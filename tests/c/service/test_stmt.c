@@ -1,5 +1,5 @@
 /* Prepared statements that a program holds by name. */
-#include "support.h"
+#include "support/support.h"
 
 static ll_stmt *prepare(ll_conn *conn, const char *text)
 {

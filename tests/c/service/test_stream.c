@@ -1,6 +1,6 @@
 /* Streams: a result that is read ahead under a bound, beside other work on the same connection, and
  * that can be ended at any moment without leaving a lock behind. */
-#include "support.h"
+#include "support/support.h"
 
 /* Starts a stream and gives the finished request. */
 static ll_request *start(ll_conn *conn, const char *text, size_t first_rows)

@@ -1,7 +1,7 @@
 /* Stress, above all for ThreadSanitizer: several loops in several threads share the workers and one
  * connection, submit, read, stream, cancel and time out; what was answered is then looked up in the
  * file. */
-#include "support.h"
+#include "support/support.h"
 
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
 /* Transactions on one connection. */
-#include "support.h"
+#include "support/support.h"
 
 static ll_status begin(ll_conn *conn, ll_begin mode)
 {
