@@ -12,7 +12,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { ROWS = 10000 };
+enum {
+    ROWS = 10000
+};
 
 typedef struct app {
     ll_engine *engine;
@@ -216,8 +218,8 @@ int main(int argc, char **argv)
         return 1;
     }
     ll_submit how = {.done = on_open, .user = &self};
-    ll_status status =
-        ll_conn_open(self.engine, argc > 1 ? argv[1] : "", NULL, &how, &self.conn, &open);
+    ll_status status = ll_conn_open(self.engine, argc > 1 ? argv[1] : "", NULL, &how, &self.conn,
+                                    &open);
     follow(&self, status, open, on_open);
     int fine = run(&self);
     ll_cursor_close(self.cursor);

@@ -3,7 +3,7 @@
  *
  *     uv [QUERIES]      so many queries, 4 unless told
  *
- * The program checks its answers, and that the timer ticked while each query was under way. */
+ * The program checks its answers, and that the timer ticked meanwhile. */
 #include <looplite_uv.h>
 
 #include <stdio.h>

@@ -57,9 +57,8 @@ static void open_done(ll_request *request, void *user)
     T_CHECK(ll_request_status(request) == LL_OK);
     world->calls++;
     ll_request *query = NULL;
-    ll_status status =
-        ll_query(world->conn, "SELECT 5", NULL, 0,
-                 &(ll_submit){.done = query_done, .user = world}, &query);
+    ll_status status = ll_query(world->conn, "SELECT 5", NULL, 0,
+                                &(ll_submit){.done = query_done, .user = world}, &query);
     T_CHECK(status >= 0);
     if (status == LL_OK)
         query_done(query, world);
@@ -72,8 +71,8 @@ static void callbacks_come_from_the_loop(void **state)
     struct world world;
     attach(t, &world);
     T_CHECK(ll_conn_open(t->engine, t_path(t, "a.db"), NULL,
-                         &(ll_submit){.done = open_done, .user = &world}, &world.conn, NULL) ==
-            LL_PENDING);
+                         &(ll_submit){.done = open_done, .user = &world}, &world.conn,
+                         NULL) == LL_PENDING);
     T_CHECK(uv_run(&world.loop, UV_RUN_DEFAULT) == 0);
     T_CHECK(world.calls == 3);
     ll_conn_unref(world.conn);
@@ -100,8 +99,8 @@ static void attached_again(void **state)
         attach(t, &world);
         ll_conn *conn = NULL;
         T_CHECK(ll_conn_open(t->engine, ":memory:", NULL,
-                             &(ll_submit){.done = t_count, .user = &world.calls}, &conn, NULL) ==
-                LL_PENDING);
+                             &(ll_submit){.done = t_count, .user = &world.calls}, &conn,
+                             NULL) == LL_PENDING);
         while (world.calls == 0)
             uv_run(&world.loop, UV_RUN_ONCE);
         ll_uv_detach(world.bridge);

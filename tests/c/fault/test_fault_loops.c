@@ -11,7 +11,9 @@
 
 #include <unistd.h>
 
-enum { ROWS = 40 };
+enum {
+    ROWS = 40
+};
 
 /* What the program was told about each row it wrote. */
 struct account {
@@ -30,8 +32,7 @@ static const char *const kind_names[] = {
     [LLI_FAULT_VFS] = "VFS call",
 };
 
-#define BAD(...)                                                                                   \
-    t_fail(__FILE__, __LINE__, "%s %lu failed: " __VA_ARGS__)
+#define BAD(...) t_fail(__FILE__, __LINE__, "%s %lu failed: " __VA_ARGS__)
 
 /* Whether a step may end like this when one call of this kind has failed. */
 static void may_be(struct account *account, ll_status status, int sqlite_code, const char *step,
@@ -98,9 +99,8 @@ static void insert(struct account *account, ll_conn *conn, size_t id)
 {
     ll_request *request = NULL;
     ll_value value = ll_integer((int64_t)id);
-    ll_status status =
-        ll_exec(conn, "INSERT INTO t(id, text) VALUES(?, hex(randomblob(200)))", &value, 1, NULL,
-                &request);
+    ll_status status = ll_exec(conn, "INSERT INTO t(id, text) VALUES(?, hex(randomblob(200)))",
+                               &value, 1, NULL, &request);
     step(account, "insert", status, &request);
     note(account, id, id, request ? ll_request_outcome(request) : LL_NOT_APPLIED);
     finish(&request);
@@ -113,11 +113,13 @@ static void insert_many(struct account *account, ll_conn *conn, size_t first, si
     for (size_t i = 0; i < count; i++)
         values[i] = ll_integer((int64_t)(first + i));
     ll_many many = {.text = "INSERT INTO t(id, text) VALUES(?, 'many')",
-                    .size = LL_NUL_TERMINATED, .values = values, .rows = count, .width = 1,
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = count,
+                    .width = 1,
                     .atomic = true};
     step(account, "many", ll_exec_many(conn, &many, NULL, &request), &request);
-    note(account, first, first + count - 1,
-         request ? ll_request_outcome(request) : LL_NOT_APPLIED);
+    note(account, first, first + count - 1, request ? ll_request_outcome(request) : LL_NOT_APPLIED);
     finish(&request);
 }
 
@@ -128,10 +130,10 @@ static void insert_in_transaction(struct account *account, ll_conn *conn, size_t
     if (step(account, "begin", ll_txn_begin(conn, LL_BEGIN_IMMEDIATE, NULL, &request), &request)) {
         finish(&request);
         ll_value value = ll_integer((int64_t)id);
-        bool inserted = step(account, "insert in a transaction",
-                             ll_exec(conn, "INSERT INTO t(id, text) VALUES(?, 'txn')", &value, 1,
-                                     NULL, &request),
-                             &request);
+        bool inserted = step(
+            account, "insert in a transaction",
+            ll_exec(conn, "INSERT INTO t(id, text) VALUES(?, 'txn')", &value, 1, NULL, &request),
+            &request);
         finish(&request);
         if (inserted) {
             step(account, "commit", ll_txn_commit(conn, NULL, &request), &request);
@@ -171,7 +173,9 @@ static void read_stream(struct account *account, ll_conn *conn)
 {
     ll_request *request = NULL;
     ll_sql sql = {.text = T_ENDLESS "SELECT x, 'some text' FROM c LIMIT 600",
-                  .size = LL_NUL_TERMINATED, .flags = LL_SQL_STREAM, .first_rows = 10};
+                  .size = LL_NUL_TERMINATED,
+                  .flags = LL_SQL_STREAM,
+                  .first_rows = 10};
     if (step(account, "stream", ll_conn_submit(conn, &sql, NULL, &request), &request)) {
         ll_cursor *cursor = ll_request_take_cursor(request);
         T_CHECK(cursor != NULL);
@@ -207,8 +211,7 @@ static void use(struct account *account, ll_conn *conn)
     read_stream(account, conn);
     insert_in_transaction(account, conn, 30);
     step(account, "prepare",
-         ll_prepare(conn, "SELECT count(*) FROM t WHERE id > ?", LL_NUL_TERMINATED, NULL,
-                    &request),
+         ll_prepare(conn, "SELECT count(*) FROM t WHERE id > ?", LL_NUL_TERMINATED, NULL, &request),
          &request);
     ll_stmt *stmt = request ? ll_request_take_stmt(request) : NULL;
     finish(&request);
@@ -335,8 +338,10 @@ static void vfs_calls_rollback_journal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(allocations),   T_TEST(thread_starts),
-        T_TEST(descriptors),   T_TEST(vfs_calls_wal),
+        T_TEST(allocations),
+        T_TEST(thread_starts),
+        T_TEST(descriptors),
+        T_TEST(vfs_calls_wal),
         T_TEST(vfs_calls_rollback_journal),
     };
     return T_RUN(tests);

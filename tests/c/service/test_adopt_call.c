@@ -29,8 +29,7 @@ static void adopts_with_options(void **state)
     ll_open_options options = {.pragmas = pragmas, .busy_timeout_ns = 5 * T_MS};
     ll_conn *conn = NULL;
     ll_request *request = NULL;
-    T_CHECK(t_end(ll_conn_adopt(t->engine, db, &options, NULL, &conn, &request), request) ==
-            LL_OK);
+    T_CHECK(t_end(ll_conn_adopt(t->engine, db, &options, NULL, &conn, &request), request) == LL_OK);
     ll_request_unref(request);
     assert_int_equal(t_int(conn, "PRAGMA foreign_keys"), 1);
     t_exec(conn, "CREATE TABLE t(x)");
@@ -97,8 +96,9 @@ static void source_release(void *arg)
     ((struct source *)arg)->released++;
 }
 
-static const ll_adopt adopt_template = {
-    .open = source_open, .close = source_close, .release = source_release};
+static const ll_adopt adopt_template = {.open = source_open,
+                                        .close = source_close,
+                                        .release = source_release};
 
 static void a_handle_from_functions(void **state)
 {

@@ -7,7 +7,9 @@
 
 static void parked_without_a_thread(void **state)
 {
-    enum { CONNECTIONS = 50 };
+    enum {
+        CONNECTIONS = 50
+    };
     t_env *t = *state;
     t_engine(t, &(ll_engine_options){.max_workers = 1});
     ll_open_options options = {.busy_timeout_ns = T_HOUR};
@@ -49,7 +51,9 @@ static void every_kind_of_request_waits(void **state)
     ll_open_options options = {.busy_timeout_ns = T_HOUR};
     const char *path = t_path(t, "a.db");
     t_file_sql(path, "CREATE TABLE t(x); INSERT INTO t VALUES(1)");
-    enum { KINDS = 7 };
+    enum {
+        KINDS = 7
+    };
     ll_conn *conns[KINDS];
     ll_request *list[KINDS] = {NULL};
     for (size_t i = 0; i < KINDS; i++) {
@@ -59,8 +63,12 @@ static void every_kind_of_request_waits(void **state)
     sqlite3 *other = t_raw_open(path);
     t_raw(other, "BEGIN EXCLUSIVE");
     const ll_value values[] = {ll_integer(2), ll_integer(3)};
-    ll_many many = {.text = "INSERT INTO t VALUES(?)", .size = LL_NUL_TERMINATED,
-                    .values = values, .rows = 2, .width = 1, .atomic = true};
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = 2,
+                    .width = 1,
+                    .atomic = true};
     T_CHECK(ll_exec(conns[0], "INSERT INTO t VALUES(4)", NULL, 0, NULL, &list[0]) == LL_PENDING);
     T_CHECK(ll_query(conns[1], "SELECT x FROM t", NULL, 0, NULL, &list[1]) == LL_PENDING);
     T_CHECK(ll_stream(conns[2], "SELECT x FROM t", NULL, 0, NULL, &list[2]) == LL_PENDING);
@@ -152,7 +160,9 @@ static void a_stale_snapshot_is_told_at_once(void **state)
 
 static void two_connections_of_ours(void **state)
 {
-    enum { EACH = 50 };
+    enum {
+        EACH = 50
+    };
     t_env *t = *state;
     ll_open_options options = {.busy_timeout_ns = T_HOUR};
     ll_conn *conns[4];
@@ -296,14 +306,10 @@ static void freeing_the_engine_while_parked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(another_process_holds_the_lock),
-        T_TEST(parked_without_a_thread),
-        T_TEST(every_kind_of_request_waits),
-        T_TEST(the_timeout_ends_the_waiting),
-        T_TEST(no_timeout_means_no_waiting),
-        T_TEST(a_stale_snapshot_is_told_at_once),
-        T_TEST(two_connections_of_ours),
-        T_TEST(closing_while_parked),
+        T_TEST(another_process_holds_the_lock),  T_TEST(parked_without_a_thread),
+        T_TEST(every_kind_of_request_waits),     T_TEST(the_timeout_ends_the_waiting),
+        T_TEST(no_timeout_means_no_waiting),     T_TEST(a_stale_snapshot_is_told_at_once),
+        T_TEST(two_connections_of_ours),         T_TEST(closing_while_parked),
         T_TEST(freeing_the_engine_while_parked),
     };
     return T_RUN(tests);

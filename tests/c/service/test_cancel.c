@@ -349,7 +349,9 @@ static void a_script_in_its_middle(void **state)
 }
 
 /* Cancels from another thread, at random moments, while all of it runs. */
-enum { CROWD = 400 };
+enum {
+    CROWD = 400
+};
 
 struct crowd {
     ll_request *list[CROWD];

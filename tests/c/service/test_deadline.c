@@ -111,12 +111,14 @@ static void a_shielded_one_runs(void **state)
     T_CHECK(ll_conn_call(conn, t_gate_call, gate, &(ll_submit){.done = t_tell, .user = &call},
                          NULL) == LL_PENDING);
     T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &shielded, .timeout_ns = T_MS,
+                    &(ll_submit){.done = t_tell,
+                                 .user = &shielded,
+                                 .timeout_ns = T_MS,
                                  .flags = LL_SUBMIT_SHIELD},
                     NULL) == LL_PENDING);
     T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(2)", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &tick, .timeout_ns = T_MS}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &tick, .timeout_ns = T_MS},
+                    NULL) == LL_PENDING);
     t_until(t->engine, &tick.calls, 1);
     T_CHECK(shielded.calls == 0);
     t_gate_open(gate);
@@ -138,8 +140,8 @@ static void waiting_for_a_lock(void **state)
                                        "BEGIN IMMEDIATE"};
     for (size_t i = 0; i < 3; i++) {
         ll_request *request = NULL;
-        T_CHECK(ll_exec(conn, list[i], NULL, 0, &(ll_submit){.timeout_ns = 20 * T_MS},
-                        &request) == LL_PENDING);
+        T_CHECK(ll_exec(conn, list[i], NULL, 0, &(ll_submit){.timeout_ns = 20 * T_MS}, &request) ==
+                LL_PENDING);
         T_CHECK(ll_request_wait(request) == LL_ETIMEOUT);
         t_is(request, LL_ETIMEOUT, LL_NOT_APPLIED);
         ll_request_unref(request);
@@ -159,8 +161,8 @@ static void the_busy_timeout_comes_before_the_deadline(void **state)
     sqlite3 *other = t_raw_open(t_path(t, "a.db"));
     t_raw(other, "BEGIN EXCLUSIVE");
     ll_request *request = NULL;
-    T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0,
-                    &(ll_submit){.timeout_ns = T_HOUR}, &request) == LL_PENDING);
+    T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0, &(ll_submit){.timeout_ns = T_HOUR},
+                    &request) == LL_PENDING);
     T_CHECK(ll_request_wait(request) == LL_EBUSY);
     t_is(request, LL_EBUSY, LL_NOT_APPLIED);
     ll_request_unref(request);
@@ -171,7 +173,9 @@ static void the_busy_timeout_comes_before_the_deadline(void **state)
 
 static void many_deadlines_in_any_order(void **state)
 {
-    enum { COUNT = 200 };
+    enum {
+        COUNT = 200
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_gate *gate = t_gate_new(t);

@@ -92,8 +92,8 @@ static void readable_when_a_deadline_has_passed(void **state)
     t_told call, told = {0};
     t_gate *gate = hold(t, conn, &call);
     T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &told, .timeout_ns = 2 * T_MS}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &told, .timeout_ns = 2 * T_MS},
+                    NULL) == LL_PENDING);
     while (told.calls == 0) {
         until_readable(t->engine); /* by the timer: the worker is held */
         dispatch(t->engine);
@@ -103,8 +103,8 @@ static void readable_when_a_deadline_has_passed(void **state)
     /* a deadline far away makes nothing readable */
     t_told far = {0};
     T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &far, .timeout_ns = T_HOUR}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &far, .timeout_ns = T_HOUR},
+                    NULL) == LL_PENDING);
     T_CHECK(!readable(t->engine));
     t_gate_open(gate);
     t_until(t->engine, &far.calls, 1);
@@ -165,8 +165,8 @@ static void dispatching_inside_a_callback_is_refused(void **state)
     T_CHECK(ll_exec(busy, "SELECT 1", NULL, 0, NULL, &inside.other) == LL_PENDING);
     t_gate *other_gate = t_gate_new(t);
     T_CHECK(ll_conn_call(conn, t_gate_call, other_gate,
-                         &(ll_submit){.done = tries_to_dispatch, .user = &inside}, NULL) ==
-            LL_PENDING);
+                         &(ll_submit){.done = tries_to_dispatch, .user = &inside},
+                         NULL) == LL_PENDING);
     t_gate_open(other_gate);
     t_until(t->engine, &inside.calls, 1);
     t_gate_open(gate);
@@ -200,8 +200,8 @@ static void callbacks_submit_and_close(void **state)
     t_exec(conn, "CREATE TABLE t(x)");
     inside.conn = conn;
     T_CHECK(ll_conn_call(conn, t_gate_call, gate,
-                         &(ll_submit){.done = submits_and_closes, .user = &inside}, NULL) ==
-            LL_PENDING);
+                         &(ll_submit){.done = submits_and_closes, .user = &inside},
+                         NULL) == LL_PENDING);
     t_gate_open(gate);
     t_until(t->engine, &inside.calls, 3);
     assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 2);
@@ -260,8 +260,7 @@ static void free_with_work_in_flight(void **state)
                     : queued_write.status == LL_OK && queued_write.outcome == LL_APPLIED);
     /* the connections were closed: another one gets every lock */
     t_file_sql(t_path(t, "b.db"), "BEGIN EXCLUSIVE; COMMIT");
-    assert_int_equal(t_file_int(t_path(t, "c.db"), "SELECT count(*) FROM t"),
-                     dropped ? 20000 : 0);
+    assert_int_equal(t_file_int(t_path(t, "c.db"), "SELECT count(*) FROM t"), dropped ? 20000 : 0);
     T_CHECK(!t_state(conn).open && !t_state(reader).open && !t_state(writer).open);
     ll_conn_unref(conn);
     ll_conn_unref(reader);
@@ -356,12 +355,12 @@ static void engines_that_share_workers(void **state)
     t_gate *gate = hold(t, conn, &call); /* calls back on the first */
     t_told told = {0};
     T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &told, .engine = second}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &told, .engine = second},
+                    NULL) == LL_PENDING);
     T_CHECK(ll_engine_outstanding(second) == 1 && ll_engine_outstanding(t->engine) == 1);
     T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &told, .engine = stranger}, NULL) ==
-            LL_EINVAL);
+                    &(ll_submit){.done = t_tell, .user = &told, .engine = stranger},
+                    NULL) == LL_EINVAL);
     T_CHECK(strstr(ll_last_error(), "engine") != NULL);
     t_gate_open(gate);
     until_readable(second);
@@ -370,8 +369,8 @@ static void engines_that_share_workers(void **state)
     T_CHECK(dispatch(t->engine) == 0 && told.calls == 0); /* not the first one's business */
     T_CHECK(dispatch(second) == 1 && told.calls == 1 && told.status == LL_OK);
     ll_request *request = NULL;
-    T_CHECK(t_end(ll_exec(conn, "INSERT INTO t VALUES(2)", NULL, 0,
-                          &(ll_submit){.engine = second}, &request),
+    T_CHECK(t_end(ll_exec(conn, "INSERT INTO t VALUES(2)", NULL, 0, &(ll_submit){.engine = second},
+                          &request),
                   request) == LL_OK);
     ll_request_unref(request);
     T_CHECK(t_stats(t->engine).threads == t_stats(second).threads);
@@ -381,13 +380,12 @@ static void engines_that_share_workers(void **state)
     ll_engine_free(t->engine);
     t->engine = NULL;
     request = NULL;
-    T_CHECK(t_end(ll_exec(conn, "INSERT INTO t VALUES(3)", NULL, 0,
-                          &(ll_submit){.engine = second}, &request),
+    T_CHECK(t_end(ll_exec(conn, "INSERT INTO t VALUES(3)", NULL, 0, &(ll_submit){.engine = second},
+                          &request),
                   request) == LL_OK);
     ll_request_unref(request);
     request = NULL;
-    T_CHECK(t_end(ll_conn_close(conn, &(ll_submit){.engine = second}, &request), request) ==
-            LL_OK);
+    T_CHECK(t_end(ll_conn_close(conn, &(ll_submit){.engine = second}, &request), request) == LL_OK);
     ll_request_unref(request);
     ll_conn_unref(conn);
     assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 6);
@@ -404,9 +402,9 @@ static void a_second_engine_of_a_second_one(void **state)
     T_CHECK(ll_engine_new(&(ll_engine_options){.workers_of = second}, &third) == LL_OK);
     ll_conn *conn = t_open_with(third, t_path(t, "a.db"), NULL);
     ll_request *request = NULL;
-    T_CHECK(t_end(ll_exec(conn, "CREATE TABLE t(x)", NULL, 0, &(ll_submit){.engine = second},
-                          &request),
-                  request) == LL_OK);
+    T_CHECK(
+        t_end(ll_exec(conn, "CREATE TABLE t(x)", NULL, 0, &(ll_submit){.engine = second}, &request),
+              request) == LL_OK);
     ll_request_unref(request);
     t_close(conn);
     ll_engine_free(second);
@@ -417,7 +415,10 @@ static void a_second_engine_of_a_second_one(void **state)
 
 static void no_more_workers_than_allowed(void **state)
 {
-    enum { WORKERS = 3, CONNECTIONS = 12 };
+    enum {
+        WORKERS = 3,
+        CONNECTIONS = 12
+    };
     t_env *t = *state;
     t_engine(t, &(ll_engine_options){.max_workers = WORKERS});
     ll_conn *conns[CONNECTIONS];
@@ -468,8 +469,8 @@ static void the_numbers(void **state)
     t_told late = {0};
     T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0, NULL, &cancelled) == LL_PENDING);
     T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &late, .timeout_ns = 1}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &late, .timeout_ns = 1},
+                    NULL) == LL_PENDING);
     T_CHECK(ll_request_cancel(cancelled) == LL_OK);
     T_CHECK(ll_request_wait(cancelled) == LL_ECANCELLED);
     t_until(t->engine, &late.calls, 1);

@@ -385,9 +385,9 @@ static void exec_drops_rows(void **state)
     T_CHECK(!ll_request_take_cursor(request));
     ll_request_unref(request);
     t_exec(conn, "CREATE TABLE t(x)");
-    T_CHECK(t_end(ll_exec(conn, "INSERT INTO t VALUES(1), (2) RETURNING x", NULL, 0, NULL,
-                          &request),
-                  request) == LL_OK);
+    T_CHECK(
+        t_end(ll_exec(conn, "INSERT INTO t VALUES(1), (2) RETURNING x", NULL, 0, NULL, &request),
+              request) == LL_OK);
     T_CHECK(ll_request_changes(request) == 2 && ll_request_rowid(request) == 2);
     T_CHECK(!ll_request_take_batch(request));
     T_CHECK(ll_request_is_dml(request) && !ll_request_is_read(request));
@@ -481,8 +481,8 @@ static void read_only_statements_only(void **state)
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(x)");
     ll_request *request = NULL;
-    ll_sql sql = {.text = "INSERT INTO t VALUES(1)", .size = LL_NUL_TERMINATED,
-                  .flags = LL_SQL_READ_ONLY};
+    ll_sql sql = {
+        .text = "INSERT INTO t VALUES(1)", .size = LL_NUL_TERMINATED, .flags = LL_SQL_READ_ONLY};
     T_CHECK(t_end(ll_conn_submit(conn, &sql, NULL, &request), request) == LL_EINVAL);
     if (request)
         t_is(request, LL_EINVAL, LL_NOT_APPLIED);

@@ -29,14 +29,14 @@ static int everything_is_refused(void *arg)
     ll_request *request = NULL;
     ll_conn *conn = NULL;
     ll_value value = ll_integer(1);
-    ll_many many = {.text = "SELECT ?", .size = LL_NUL_TERMINATED, .values = &value, .rows = 1,
-                    .width = 1};
+    ll_many many = {
+        .text = "SELECT ?", .size = LL_NUL_TERMINATED, .values = &value, .rows = 1, .width = 1};
     T_CHILD(ll_engine_fd(made->engine) == -1);
     T_CHILD(ll_engine_dispatch(made->engine, NULL) == LL_EFORK);
     T_CHILD(ll_last_error()[0] != '\0');
     T_CHILD(ll_engine_wait(made->engine, -1, NULL) == LL_EFORK);
-    T_CHILD(ll_conn_open(made->engine, t_path(made->t, "child.db"), NULL, NULL, &conn,
-                         &request) == LL_EFORK);
+    T_CHILD(ll_conn_open(made->engine, t_path(made->t, "child.db"), NULL, NULL, &conn, &request) ==
+            LL_EFORK);
     T_CHILD(ll_exec(made->conn, "SELECT 1", NULL, 0, NULL, &request) == LL_EFORK);
     T_CHILD(ll_query(made->conn, "SELECT 1", NULL, 0, NULL, &request) == LL_EFORK);
     T_CHILD(ll_stream(made->conn, "SELECT 1", NULL, 0, NULL, &request) == LL_EFORK);
@@ -132,8 +132,8 @@ static void make(t_env *t, struct made *made, t_gate *gate)
     made->finished = t_query(made->conn, "SELECT 5");
     made->batch = ll_request_take_batch(made->finished);
     ll_request *request = NULL;
-    T_CHECK(t_end(ll_prepare(made->conn, "SELECT 1", LL_NUL_TERMINATED, NULL, &request),
-                  request) == LL_OK);
+    T_CHECK(t_end(ll_prepare(made->conn, "SELECT 1", LL_NUL_TERMINATED, NULL, &request), request) ==
+            LL_OK);
     made->stmt = ll_request_take_stmt(request);
     ll_request_unref(request);
     request = NULL;
@@ -202,8 +202,8 @@ static void with_a_timer_armed(void **state)
     make(t, &made, gate);
     t_gate_entered(gate, 1);
     T_CHECK(ll_exec(made.conn, "INSERT INTO t VALUES(1000)", NULL, 0,
-                    &(ll_submit){.done = t_tell, .user = &told, .timeout_ns = T_MS}, NULL) ==
-            LL_PENDING);
+                    &(ll_submit){.done = t_tell, .user = &told, .timeout_ns = T_MS},
+                    NULL) == LL_PENDING);
     t_in_child(abandons, &made);
     t_until(t->engine, &told.calls, 1); /* the child has not changed the timer */
     T_CHECK(told.status == LL_ETIMEOUT);

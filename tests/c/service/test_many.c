@@ -13,7 +13,9 @@ static ll_request *run(ll_conn *conn, const ll_many *many)
 
 static void all_rows(void **state)
 {
-    enum { ROWS = 1000 };
+    enum {
+        ROWS = 1000
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "PRAGMA synchronous=OFF");
@@ -23,9 +25,13 @@ static void all_rows(void **state)
         values[2 * i] = ll_integer((int64_t)i);
         values[2 * i + 1] = ll_text("same");
     }
-    ll_many many = {.text = "INSERT INTO t(a, b) VALUES(?, ?)", .size = LL_NUL_TERMINATED,
-                    .values = values, .rows = ROWS, .width = 2,
-                    .begin_before = LL_BEGIN_IMMEDIATE, .dml_only = true};
+    ll_many many = {.text = "INSERT INTO t(a, b) VALUES(?, ?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = ROWS,
+                    .width = 2,
+                    .begin_before = LL_BEGIN_IMMEDIATE,
+                    .dml_only = true};
     ll_request *request = run(conn, &many);
     t_is(request, LL_OK, LL_APPLIED);
     T_CHECK(ll_request_progress(request) == ROWS);
@@ -37,8 +43,12 @@ static void all_rows(void **state)
     t_exec(conn, "COMMIT");
     assert_int_equal(t_int(conn, "SELECT sum(a) FROM t WHERE b = 'same'"), ROWS * (ROWS - 1) / 2);
 
-    many = (ll_many){.text = "UPDATE t SET b = ?2 WHERE a >= ?1", .size = LL_NUL_TERMINATED,
-                     .values = values, .rows = 3, .width = 2, .dml_only = true};
+    many = (ll_many){.text = "UPDATE t SET b = ?2 WHERE a >= ?1",
+                     .size = LL_NUL_TERMINATED,
+                     .values = values,
+                     .rows = 3,
+                     .width = 2,
+                     .dml_only = true};
     request = run(conn, &many); /* 1000 + 999 + 998 */
     T_CHECK(ll_request_changes(request) == 2997 && ll_request_progress(request) == 3);
     ll_request_unref(request);
@@ -72,8 +82,12 @@ static void names(void **state)
     const char *const list[] = {"b", ":unused", "a"};
     const ll_value values[] = {ll_integer(1), ll_null(), ll_integer(10),
                                ll_integer(2), ll_null(), ll_integer(20)};
-    ll_many many = {.text = "INSERT INTO t VALUES(:a, :b)", .size = LL_NUL_TERMINATED,
-                    .values = values, .names = list, .rows = 2, .width = 3};
+    ll_many many = {.text = "INSERT INTO t VALUES(:a, :b)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .names = list,
+                    .rows = 2,
+                    .width = 3};
     ll_request *request = run(conn, &many);
     t_is(request, LL_OK, LL_APPLIED);
     ll_request_unref(request);
@@ -87,12 +101,17 @@ static void names(void **state)
 
 static void an_error_at_row_k(void **state)
 {
-    enum { ROWS = 10 };
+    enum {
+        ROWS = 10
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     ll_value values[ROWS];
-    ll_many many = {.text = "INSERT INTO t VALUES(?)", .size = LL_NUL_TERMINATED,
-                    .values = values, .rows = ROWS, .width = 1};
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = ROWS,
+                    .width = 1};
     t_exec(conn, "CREATE TABLE t(x INTEGER PRIMARY KEY)");
     for (int atomic = 0; atomic < 2; atomic++) {
         for (int open = 0; open < 2; open++) {
@@ -127,15 +146,22 @@ static void parameters_that_do_not_fit(void **state)
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(a)");
     const ll_value values[] = {ll_integer(1), ll_integer(2), ll_integer(3), ll_integer(4)};
-    ll_many many = {.text = "INSERT INTO t VALUES(?)", .size = LL_NUL_TERMINATED,
-                    .values = values, .rows = 2, .width = 2};
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = 2,
+                    .width = 2};
     ll_request *request = run(conn, &many);
     t_is(request, LL_EPARAM, LL_NOT_APPLIED);
     ll_request_unref(request);
     ll_value refused[] = {ll_integer(1), ll_text("a list cannot be bound")};
     refused[1].type = LL_REFUSED;
-    many = (ll_many){.text = "INSERT INTO t VALUES(?)", .size = LL_NUL_TERMINATED,
-                     .values = refused, .rows = 2, .width = 1, .atomic = true};
+    many = (ll_many){.text = "INSERT INTO t VALUES(?)",
+                     .size = LL_NUL_TERMINATED,
+                     .values = refused,
+                     .rows = 2,
+                     .width = 1,
+                     .atomic = true};
     request = run(conn, &many);
     t_is(request, LL_EPARAM, LL_NOT_APPLIED);
     T_CHECK(strstr(ll_request_error(request)->message, "a list cannot be bound") != NULL);
@@ -148,7 +174,10 @@ static void parameters_that_do_not_fit(void **state)
 static void changes_only(void **state)
 {
     static const char *const refused[] = {
-        "SELECT ?", "CREATE TABLE u(x)", "PRAGMA user_version = 5", "BEGIN",
+        "SELECT ?",
+        "CREATE TABLE u(x)",
+        "PRAGMA user_version = 5",
+        "BEGIN",
         "INSERT INTO t VALUES(?) RETURNING a",
     };
     t_env *t = *state;
@@ -157,8 +186,11 @@ static void changes_only(void **state)
     const ll_value value = ll_integer(1);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         bool takes = strchr(refused[i], '?') != NULL;
-        ll_many many = {.text = refused[i], .size = LL_NUL_TERMINATED,
-                        .values = takes ? &value : NULL, .rows = 1, .width = takes,
+        ll_many many = {.text = refused[i],
+                        .size = LL_NUL_TERMINATED,
+                        .values = takes ? &value : NULL,
+                        .rows = 1,
+                        .width = takes,
                         .dml_only = true};
         ll_request *request = NULL;
         ll_status status = t_end(ll_exec_many(conn, &many, NULL, &request), request);
@@ -180,8 +212,11 @@ static void begin_before(void **state)
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(a)");
     const ll_value value = ll_integer(1);
-    ll_many many = {.text = "INSERT INTO t VALUES(?)", .size = LL_NUL_TERMINATED,
-                    .values = &value, .rows = 1, .width = 1};
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = &value,
+                    .rows = 1,
+                    .width = 1};
     for (ll_begin mode = LL_BEGIN_DEFERRED; mode <= LL_BEGIN_EXCLUSIVE; mode++) {
         many.begin_before = mode;
         ll_request_unref(run(conn, &many));

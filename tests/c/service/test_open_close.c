@@ -69,8 +69,7 @@ static void uri_names(void **state)
     t_env *t = *state;
     t_file_sql(t_path(t, "a.db"), "CREATE TABLE t(x); INSERT INTO t VALUES(3)");
     ll_open_options options = {.flags = LL_OPEN_URI};
-    ll_conn *conn =
-        t_open_with(t->engine, t_printf(t, "file:%s/a.db?mode=ro", t->dir), &options);
+    ll_conn *conn = t_open_with(t->engine, t_printf(t, "file:%s/a.db?mode=ro", t->dir), &options);
     assert_int_equal(t_int(conn, "SELECT x FROM t"), 3);
     ll_request *request = t_exec_fails(conn, "INSERT INTO t VALUES(4)", LL_ESQL);
     T_CHECK((ll_request_error(request)->sqlite_code & 0xff) == SQLITE_READONLY);
@@ -215,8 +214,7 @@ static int without_rights(void *arg)
     for (size_t i = 0; i < 2; i++) {
         ll_conn *conn = NULL;
         ll_request *request = NULL;
-        ll_status status =
-            ll_conn_open(engine, t_path(t, names[i]), NULL, NULL, &conn, &request);
+        ll_status status = ll_conn_open(engine, t_path(t, names[i]), NULL, NULL, &conn, &request);
         T_CHILD(status >= 0);
         if (status == LL_PENDING)
             status = ll_request_wait(request);
@@ -264,8 +262,7 @@ static void what_waits_behind_a_failed_open_fails(void **state)
     t_env *t = *state;
     ll_conn *conn = NULL;
     ll_request *open = NULL, *write = NULL, *begin = NULL;
-    ll_status opened =
-        ll_conn_open(t->engine, t_path(t, "missing/a.db"), NULL, NULL, &conn, &open);
+    ll_status opened = ll_conn_open(t->engine, t_path(t, "missing/a.db"), NULL, NULL, &conn, &open);
     ll_status written = ll_exec(conn, "CREATE TABLE t(x)", NULL, 0, NULL, &write);
     ll_status begun = ll_txn_begin(conn, LL_BEGIN_DEFERRED, NULL, &begin);
     T_CHECK(t_end(opened, open) == LL_ESQL);
@@ -281,11 +278,11 @@ static void what_waits_behind_a_failed_open_fails(void **state)
 
 /* ---- arguments ---- */
 
-#define REFUSED(call, name)                                                                        \
-    do {                                                                                           \
-        T_CHECK((call) == LL_EINVAL);                                                              \
-        if (!strstr(ll_last_error(), name))                                                        \
-            t_fail(__FILE__, __LINE__, "'%s' does not name '%s'", ll_last_error(), name);          \
+#define REFUSED(call, name)                                                               \
+    do {                                                                                  \
+        T_CHECK((call) == LL_EINVAL);                                                     \
+        if (!strstr(ll_last_error(), name))                                               \
+            t_fail(__FILE__, __LINE__, "'%s' does not name '%s'", ll_last_error(), name); \
     } while (0)
 
 static void wrong_arguments_are_named(void **state)
@@ -540,7 +537,10 @@ static void open_and_close_leave_nothing_behind(void **state)
 
 static void a_thousand_connections(void **state)
 {
-    enum { CONNECTIONS = 1000, WORKERS = 4 };
+    enum {
+        CONNECTIONS = 1000,
+        WORKERS = 4
+    };
     t_env *t = *state;
     t_engine(t, &(ll_engine_options){.max_workers = WORKERS, .linger_ns = T_MS});
     struct rlimit limit, high;
@@ -555,9 +555,8 @@ static void a_thousand_connections(void **state)
     ll_conn **conns = calloc(CONNECTIONS, sizeof *conns);
     size_t opened = 0, read = 0, closed = 0;
     for (size_t i = 0; i < CONNECTIONS; i++) {
-        ll_status status =
-            ll_conn_open(t->engine, path, NULL,
-                         &(ll_submit){.done = t_count, .user = &opened}, &conns[i], NULL);
+        ll_status status = ll_conn_open(
+            t->engine, path, NULL, &(ll_submit){.done = t_count, .user = &opened}, &conns[i], NULL);
         T_CHECK(status >= 0);
         opened += status == LL_OK;
     }
@@ -581,8 +580,8 @@ static void a_thousand_connections(void **state)
         t_turn(t->engine);
     T_CHECK(t_stats(t->engine).connections == CONNECTIONS);
     for (size_t i = 0; i < CONNECTIONS; i++) {
-        ll_status status = ll_conn_close(
-            conns[i], &(ll_submit){.done = t_count, .user = &closed}, NULL);
+        ll_status status = ll_conn_close(conns[i], &(ll_submit){.done = t_count, .user = &closed},
+                                         NULL);
         T_CHECK(status >= 0);
         closed += status == LL_OK;
         ll_conn_unref(conns[i]);

@@ -6,7 +6,9 @@
 
 static void inserts_from_one_thread(void **state)
 {
-    enum { COUNT = 2000 };
+    enum {
+        COUNT = 2000
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "PRAGMA synchronous=OFF");
@@ -62,7 +64,10 @@ static void a_chain_of_callbacks(void **state)
 }
 
 /* Several threads submit to one connection; the loop is another thread. */
-enum { THREADS = 4, EACH = 300 };
+enum {
+    THREADS = 4,
+    EACH = 300
+};
 
 struct submitter {
     pthread_t thread;
@@ -113,7 +118,10 @@ static void *submit_all(void *arg)
         ll_status status;
         if (i % 5 == 4) {
             ll_many many = {.text = "INSERT INTO t(thread, seq) VALUES(?, ?)",
-                            .size = LL_NUL_TERMINATED, .values = values, .rows = 1, .width = 2};
+                            .size = LL_NUL_TERMINATED,
+                            .values = values,
+                            .rows = 1,
+                            .width = 2};
             status = ll_exec_many(self->conn, &many, &(ll_submit){.done = write_done}, NULL);
         } else {
             status = ll_exec(self->conn, "INSERT INTO t(thread, seq) VALUES(?, ?)", values, 2,
@@ -174,9 +182,8 @@ static void *submit_while_it_runs(void *arg)
     for (int64_t i = 0; i < EACH; i++) {
         ll_value values[] = {ll_integer(self->number), ll_integer(i)};
         ll_request *request = NULL;
-        ll_status status =
-            ll_exec(self->conn, "INSERT INTO t(thread, seq) VALUES(?, ?)", values, 2,
-                    &(ll_submit){.done = write_done}, &request);
+        ll_status status = ll_exec(self->conn, "INSERT INTO t(thread, seq) VALUES(?, ?)", values, 2,
+                                   &(ll_submit){.done = write_done}, &request);
         T_CHECK(status == LL_PENDING || status == LL_OK);
         ll_request_unref(request);
     }

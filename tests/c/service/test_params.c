@@ -4,7 +4,8 @@
 /* Runs `sql` with positional values and compares quote() of what came with what is expected. */
 static void quoted(ll_conn *conn, ll_value value, const char *expected)
 {
-    t_rows rows = {.request = t_query_with(conn, "SELECT typeof(?1) || ' ' || quote(?1)", &value, 1)};
+    t_rows rows = {
+        .request = t_query_with(conn, "SELECT typeof(?1) || ' ' || quote(?1)", &value, 1)};
     const ll_value *row = t_rows_next(&rows);
     T_CHECK(row && row[0].type == LL_TEXT);
     assert_string_equal(row[0].as.text, expected);
@@ -65,8 +66,8 @@ static ll_request *run(ll_conn *conn, const char *text, const ll_value *values,
     return request;
 }
 
-static void gives(ll_conn *conn, const char *text, const ll_value *values,
-                  const char *const *names, size_t count, const char *expected)
+static void gives(ll_conn *conn, const char *text, const ll_value *values, const char *const *names,
+                  size_t count, const char *expected)
 {
     t_rows rows = {.request = run(conn, text, values, names, count)};
     t_is(rows.request, LL_OK, LL_APPLIED);
@@ -76,8 +77,8 @@ static void gives(ll_conn *conn, const char *text, const ll_value *values,
     t_rows_done(&rows);
 }
 
-static void fails(ll_conn *conn, const char *text, const ll_value *values,
-                  const char *const *names, size_t count, const char *word)
+static void fails(ll_conn *conn, const char *text, const ll_value *values, const char *const *names,
+                  size_t count, const char *word)
 {
     ll_request *request = run(conn, text, values, names, count);
     t_is(request, LL_EPARAM, LL_NOT_APPLIED);
@@ -151,8 +152,7 @@ static void refused_values_say_why(void **state)
     ll_value strange = ll_integer(1);
     strange.type = 4242;
     ll_request *request = NULL;
-    ll_status status =
-        t_end(ll_query(conn, "SELECT ?", &strange, 1, NULL, &request), request);
+    ll_status status = t_end(ll_query(conn, "SELECT ?", &strange, 1, NULL, &request), request);
     T_CHECK(status == LL_EPARAM || status == LL_EINVAL);
     ll_request_unref(request);
     t_close(conn);
@@ -173,14 +173,19 @@ static void text_and_parameters_are_copied(void **state)
     char a[] = "kept", b[] = "kept", name_a[] = "a", name_b[] = "b";
     const char *names_of[] = {name_a, name_b};
     ll_value list[] = {ll_text(a), ll_blob(b, 4)};
-    ll_sql sql = {.text = text, .size = LL_NUL_TERMINATED,
+    ll_sql sql = {.text = text,
+                  .size = LL_NUL_TERMINATED,
                   .params = {.values = list, .names = names_of, .count = 2}};
-    ll_many rows = {.text = text, .size = LL_NUL_TERMINATED, .values = list, .names = names_of,
-                    .rows = 1, .width = 2};
+    ll_many rows = {.text = text,
+                    .size = LL_NUL_TERMINATED,
+                    .values = list,
+                    .names = names_of,
+                    .rows = 1,
+                    .width = 2};
     ll_status submitted = ll_conn_submit(conn, &sql, NULL, &one);
     ll_status submitted_many = ll_exec_many(conn, &rows, NULL, &many);
-    ll_status submitted_script =
-        ll_script(conn, script_text, LL_NUL_TERMINATED, false, NULL, &script);
+    ll_status submitted_script = ll_script(conn, script_text, LL_NUL_TERMINATED, false, NULL,
+                                           &script);
     memset(text, 'x', sizeof text - 1);
     memset(script_text, 'x', sizeof script_text - 1);
     memset(a, 'x', sizeof a);
@@ -197,14 +202,15 @@ static void text_and_parameters_are_copied(void **state)
     ll_request_unref(one);
     ll_request_unref(many);
     ll_request_unref(script);
-    assert_int_equal(
-        t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
+    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
     t_close(conn);
 }
 
 static void borrowed_parameters(void **state)
 {
-    enum { SIZE = 3000000 };
+    enum {
+        SIZE = 3000000
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(a, b)");
@@ -241,7 +247,9 @@ static void parameters_of_one_run_do_not_reach_the_next(void **state)
 
 static void many_parameters(void **state)
 {
-    enum { COUNT = 1000 };
+    enum {
+        COUNT = 1000
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     static ll_value list[COUNT];

@@ -4,8 +4,8 @@
 static ll_request *run(ll_conn *conn, const char *text, bool commit_first)
 {
     ll_request *request = NULL;
-    ll_status status =
-        t_end(ll_script(conn, text, LL_NUL_TERMINATED, commit_first, NULL, &request), request);
+    ll_status status = t_end(ll_script(conn, text, LL_NUL_TERMINATED, commit_first, NULL, &request),
+                             request);
     if (!request)
         t_fail(__FILE__, __LINE__, "refused, %s: %s", ll_status_name(status), ll_last_error());
     return request;
@@ -51,7 +51,9 @@ static void texts_of_all_kinds(void **state)
 
 static void a_large_script(void **state)
 {
-    enum { COUNT = 3000 };
+    enum {
+        COUNT = 3000
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     char *text = malloc(COUNT * 64 + 64), *end = text;
@@ -157,8 +159,8 @@ static void a_sized_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(texts_of_all_kinds), T_TEST(a_large_script),  T_TEST(an_error_midway),
-        T_TEST(a_transaction_left_open), T_TEST(commit_first), T_TEST(a_sized_text),
+        T_TEST(texts_of_all_kinds),      T_TEST(a_large_script), T_TEST(an_error_midway),
+        T_TEST(a_transaction_left_open), T_TEST(commit_first),   T_TEST(a_sized_text),
     };
     return T_RUN(tests);
 }

@@ -4,8 +4,7 @@
 static ll_stmt *prepare(ll_conn *conn, const char *text)
 {
     ll_request *request = NULL;
-    ll_status status =
-        t_end(ll_prepare(conn, text, LL_NUL_TERMINATED, NULL, &request), request);
+    ll_status status = t_end(ll_prepare(conn, text, LL_NUL_TERMINATED, NULL, &request), request);
     if (status != LL_OK)
         t_fail(__FILE__, __LINE__, "%s: %s: %s", text, ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());
@@ -19,8 +18,8 @@ static ll_request *run(ll_stmt *stmt, const ll_value *values, size_t count, unsi
 {
     ll_params params = {.values = values, .count = count};
     ll_request *request = NULL;
-    ll_status status =
-        t_end(ll_stmt_submit(stmt, count ? &params : NULL, flags, NULL, &request), request);
+    ll_status status = t_end(ll_stmt_submit(stmt, count ? &params : NULL, flags, NULL, &request),
+                             request);
     if (!request)
         t_fail(__FILE__, __LINE__, "refused, %s: %s", ll_status_name(status), ll_last_error());
     return request;
@@ -145,8 +144,8 @@ static void errors(void **state)
     ll_conn *conn = t_open(t, "a.db");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ll_request *request = NULL;
-        ll_status status =
-            t_end(ll_prepare(conn, cases[i].text, LL_NUL_TERMINATED, NULL, &request), request);
+        ll_status status = t_end(ll_prepare(conn, cases[i].text, LL_NUL_TERMINATED, NULL, &request),
+                                 request);
         T_CHECK(status == cases[i].status);
         t_is(request, cases[i].status, LL_NOT_APPLIED);
         T_CHECK(ll_request_take_stmt(request) == NULL);

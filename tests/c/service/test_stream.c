@@ -5,8 +5,8 @@
 /* Starts a stream and gives the finished request. */
 static ll_request *start(ll_conn *conn, const char *text, size_t first_rows)
 {
-    ll_sql sql = {.text = text, .size = LL_NUL_TERMINATED, .flags = LL_SQL_STREAM,
-                  .first_rows = first_rows};
+    ll_sql sql = {
+        .text = text, .size = LL_NUL_TERMINATED, .flags = LL_SQL_STREAM, .first_rows = first_rows};
     ll_request *request = NULL;
     ll_status status = t_end(ll_conn_submit(conn, &sql, NULL, &request), request);
     if (status != LL_OK)
@@ -154,7 +154,10 @@ static void the_reader_is_not_run_away_from(void **state)
     first_batches(request, &last);
     ll_cursor *cursor = ll_request_take_cursor(request);
     ll_request_unref(request);
-    enum { CREDIT = 2, ROWS = 10 };
+    enum {
+        CREDIT = 2,
+        ROWS = 10
+    };
     T_CHECK(ll_cursor_set_ahead(cursor, CREDIT, ROWS) == LL_OK);
     /* what was read ahead before the setting counts, too: three batches of 1024 at most */
     size_t bound = 10 + 3 * 1024 + CREDIT * ROWS + 8;
@@ -309,8 +312,8 @@ static void cancelling_the_next_batch(void **state)
     t_gate *gate = t_gate_new(t);
     t_gate_install(gate, conn);
     /* ten rows, and then it looks for the eleventh for ever */
-    ll_request *request =
-        start(conn, T_ENDLESS "SELECT x FROM c WHERE x <= 10 OR (x > 10 AND seen(x) < 0)", 10);
+    ll_request *request = start(
+        conn, T_ENDLESS "SELECT x FROM c WHERE x <= 10 OR (x > 10 AND seen(x) < 0)", 10);
     int64_t last = 0;
     first_batches(request, &last);
     ll_cursor *cursor = ll_request_take_cursor(request);
@@ -339,16 +342,16 @@ static void closing_interrupts_the_batch_that_is_being_read(void **state)
     ll_conn *conn = t_open(t, "a.db");
     t_gate *gate = t_gate_new(t);
     t_gate_install(gate, conn);
-    ll_request *request =
-        start(conn, T_ENDLESS "SELECT x FROM c WHERE x <= 10 OR (x > 10 AND seen(x) < 0)", 10);
+    ll_request *request = start(
+        conn, T_ENDLESS "SELECT x FROM c WHERE x <= 10 OR (x > 10 AND seen(x) < 0)", 10);
     ll_cursor *cursor = ll_request_take_cursor(request);
     ll_request_unref(request);
     t_told told[2] = {{0}};
     size_t waiting = 0;
     for (size_t i = 0; i < 2; i++) {
         ll_request *one = NULL;
-        ll_status status = ll_cursor_next(
-            cursor, &(ll_submit){.done = t_tell, .user = &told[i]}, &one);
+        ll_status status = ll_cursor_next(cursor, &(ll_submit){.done = t_tell, .user = &told[i]},
+                                          &one);
         T_CHECK(status >= 0);
         waiting += status == LL_PENDING;
         ll_request_unref(one);
@@ -365,7 +368,9 @@ static void closing_interrupts_the_batch_that_is_being_read(void **state)
 
 static void several_next_are_served_in_order(void **state)
 {
-    enum { WAITING = 8 };
+    enum {
+        WAITING = 8
+    };
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     ll_request *request = start(conn, T_ENDLESS "SELECT x FROM c LIMIT 200", 1);
@@ -503,8 +508,8 @@ static void a_statement_that_writes_runs_to_its_end(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(x)");
-    ll_request *request =
-        start(conn, "INSERT INTO t " T_ENDLESS "SELECT x FROM c LIMIT 3000 RETURNING x", 5);
+    ll_request *request = start(
+        conn, "INSERT INTO t " T_ENDLESS "SELECT x FROM c LIMIT 3000 RETURNING x", 5);
     T_CHECK(ll_request_outcome(request) == LL_APPLIED);
     T_CHECK(ll_request_changes(request) == 3000);
     T_CHECK(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t") == 3000); /* committed */
@@ -560,9 +565,8 @@ static void closing_inside_a_callback(void **state)
     ll_status status;
     do {
         ll_request_unref(ask);
-        status = ll_cursor_next(cursor, &(ll_submit){.done = close_from_a_callback,
-                                                     .user = &cursor},
-                                &ask);
+        status = ll_cursor_next(cursor,
+                                &(ll_submit){.done = close_from_a_callback, .user = &cursor}, &ask);
     } while (status == LL_OK);
     T_CHECK(status == LL_PENDING);
     T_CHECK(ll_request_wait(ask) == LL_OK);

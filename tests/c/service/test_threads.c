@@ -5,7 +5,10 @@
 
 #include <pthread.h>
 
-enum { LOOPS = 4, ROUNDS = 120 };
+enum {
+    LOOPS = 4,
+    ROUNDS = 120
+};
 
 struct loop {
     pthread_t thread;
@@ -165,8 +168,7 @@ static void *come_and_go(void *arg)
         ll_conn *conn = NULL;
         size_t calls = 0;
         T_CHECK(ll_engine_new(&(ll_engine_options){.workers_of = t->engine}, &engine) == LL_OK);
-        ll_status status =
-            ll_conn_open(engine, ":memory:", NULL, NULL, &conn, &request);
+        ll_status status = ll_conn_open(engine, ":memory:", NULL, NULL, &conn, &request);
         T_CHECK(status >= 0);
         status = ll_exec(conn, "CREATE TABLE t(x)", NULL, 0,
                          &(ll_submit){.done = t_count, .user = &calls}, NULL);

@@ -70,8 +70,7 @@ static void nothing_open_is_finished_at_once(void **state)
     ll_request *request = NULL;
     size_t called = 0;
     T_CHECK(t_state(conn).idle);
-    T_CHECK(ll_txn_commit(conn, &(ll_submit){.done = t_count, .user = &called}, &request) ==
-            LL_OK);
+    T_CHECK(ll_txn_commit(conn, &(ll_submit){.done = t_count, .user = &called}, &request) == LL_OK);
     T_CHECK(ll_request_is_done(request));
     T_CHECK(ll_request_status(request) == LL_OK);
     ll_request_unref(request);
@@ -194,14 +193,10 @@ static void begin_before_a_change(void **state)
         const char *sql;
         bool begins;
     } cases[] = {
-        {"INSERT INTO t VALUES(1)", true},
-        {" /* c */ UPDATE t SET x = 2", true},
-        {"DELETE FROM t WHERE 0", true},
-        {"REPLACE INTO t VALUES(1)", true},
-        {"SELECT * FROM t", false},
-        {"CREATE TABLE IF NOT EXISTS t(x)", false},
-        {"PRAGMA user_version = 3", false},
-        {"", false},
+        {"INSERT INTO t VALUES(1)", true},  {" /* c */ UPDATE t SET x = 2", true},
+        {"DELETE FROM t WHERE 0", true},    {"REPLACE INTO t VALUES(1)", true},
+        {"SELECT * FROM t", false},         {"CREATE TABLE IF NOT EXISTS t(x)", false},
+        {"PRAGMA user_version = 3", false}, {"", false},
     };
     for (ll_begin mode = LL_BEGIN_DEFERRED; mode <= LL_BEGIN_EXCLUSIVE; mode++) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -216,7 +211,8 @@ static void begin_before_a_change(void **state)
     }
     /* an error of the statement leaves the transaction it began, as sqlite3 of Python does; one of
      * the preparation begins none */
-    ll_sql sql = {.text = "INSERT INTO nowhere VALUES(1)", .size = LL_NUL_TERMINATED,
+    ll_sql sql = {.text = "INSERT INTO nowhere VALUES(1)",
+                  .size = LL_NUL_TERMINATED,
                   .begin_before = LL_BEGIN_IMMEDIATE};
     ll_request *request = NULL;
     T_CHECK(t_end(ll_conn_submit(conn, &sql, NULL, &request), request) == LL_ESQL);

@@ -109,8 +109,7 @@ static void sql_seen(sqlite3_context *context, int count, sqlite3_value **values
 
 static int install(sqlite3 *db, void *arg)
 {
-    int code =
-        sqlite3_create_function(db, "gate", -1, SQLITE_UTF8, arg, sql_gate, NULL, NULL);
+    int code = sqlite3_create_function(db, "gate", -1, SQLITE_UTF8, arg, sql_gate, NULL, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_create_function(db, "seen", -1, SQLITE_UTF8, arg, sql_seen, NULL, NULL);
     return code;

@@ -40,8 +40,8 @@ static void compare_value(const ll_value *value, sqlite3_stmt *stmt, int column,
         DIFFERS("column %d has a size: %s", column, sql);
 }
 
-static void compare_error(const ll_request *request, sqlite3 *db, const char *sql,
-                          const char *file, int line)
+static void compare_error(const ll_request *request, sqlite3 *db, const char *sql, const char *file,
+                          int line)
 {
     const ll_error *error = ll_request_error(request);
     int code = sqlite3_extended_errcode(db);

@@ -410,8 +410,7 @@ ll_request *t_exec_fails_(ll_conn *conn, const char *sql, ll_status status, cons
     ll_status got = t_end_(ll_exec(conn, sql, NULL, 0, NULL, &request), request, file, line);
     if (got != status || !request)
         t_fail(file, line, "%s: expected %s, got %s: %s", sql, ll_status_name(status),
-               ll_status_name(got),
-               request ? ll_request_error(request)->message : ll_last_error());
+               ll_status_name(got), request ? ll_request_error(request)->message : ll_last_error());
     if (ll_request_error(request)->message[0] == '\0')
         t_fail(file, line, "an error without a message");
     return request;
@@ -421,8 +420,8 @@ ll_request *t_query_(ll_conn *conn, const char *sql, const ll_value *values, siz
                      const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status =
-        t_end_(ll_query(conn, sql, values, count, NULL, &request), request, file, line);
+    ll_status status = t_end_(ll_query(conn, sql, values, count, NULL, &request), request, file,
+                              line);
     if (status != LL_OK)
         t_fail(file, line, "%s: %s: %s", sql, ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());

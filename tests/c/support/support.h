@@ -26,7 +26,7 @@
 
 #include <cmocka.h>
 
-#define T_MS UINT64_C(1000000)
+#define T_MS   UINT64_C(1000000)
 #define T_HOUR UINT64_C(3600000000000)
 
 /* Counts for ever; ends only when somebody interrupts it. */
@@ -47,7 +47,7 @@ typedef struct t_env {
 int t_setup(void **state);
 int t_teardown(void **state);
 
-#define T_TEST(f) cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)#f)
+#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)#f)
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
 /* The group's name: the file's without folders and ending. Prepares the process, too. */
@@ -57,10 +57,10 @@ const char *t_group(const char *file);
 void t_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
 
-#define T_CHECK(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            t_fail(__FILE__, __LINE__, "not so: %s", #condition);                                  \
+#define T_CHECK(condition)                                        \
+    do {                                                          \
+        if (!(condition))                                         \
+            t_fail(__FILE__, __LINE__, "not so: %s", #condition); \
     } while (0)
 
 /* ---- the loop ---- */
@@ -118,12 +118,12 @@ void t_integrity(const char *path);
 
 ll_conn *t_open_(ll_engine *engine, const char *path, const ll_open_options *options,
                  const char *file, int line);
-#define t_open(t, name) t_open_((t)->engine, t_path(t, name), NULL, __FILE__, __LINE__)
+#define t_open(t, name)                    t_open_((t)->engine, t_path(t, name), NULL, __FILE__, __LINE__)
 #define t_open_with(engine, path, options) t_open_(engine, path, options, __FILE__, __LINE__)
 /* Opens, expects it to fail so, and gives the handle back. */
 void t_open_fails_(ll_engine *engine, const char *path, const ll_open_options *options,
                    ll_status status, int sqlite_code, const char *file, int line);
-#define t_open_fails(engine, path, options, status, code)                                          \
+#define t_open_fails(engine, path, options, status, code) \
     t_open_fails_(engine, path, options, status, code, __FILE__, __LINE__)
 void t_close_(ll_conn *conn, const char *file, int line); /* closes and gives back */
 #define t_close(conn) t_close_(conn, __FILE__, __LINE__)
@@ -137,7 +137,7 @@ ll_request *t_exec_fails_(ll_conn *conn, const char *sql, ll_status status, cons
 ll_request *t_query_(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
                      const char *file, int line);
 #define t_query(conn, sql) t_query_(conn, sql, NULL, 0, __FILE__, __LINE__)
-#define t_query_with(conn, sql, values, count)                                                     \
+#define t_query_with(conn, sql, values, count) \
     t_query_(conn, sql, values, count, __FILE__, __LINE__)
 /* The first value of the first row. */
 int64_t t_int_(ll_conn *conn, const char *sql, const char *file, int line);
@@ -181,13 +181,13 @@ void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, i
 void t_in_child_(int (*body)(void *arg), void *arg, const char *file, int line);
 #define t_in_child(body, arg) t_in_child_(body, arg, __FILE__, __LINE__)
 /* In a child: ends it with a message. */
-#define T_CHILD(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: in the child, not so: %s (%s)\n", __FILE__, __LINE__,          \
-                    #condition, ll_last_error());                                                  \
-            return 1;                                                                              \
-        }                                                                                          \
+#define T_CHILD(condition)                                                                \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
+            fprintf(stderr, "%s:%d: in the child, not so: %s (%s)\n", __FILE__, __LINE__, \
+                    #condition, ll_last_error());                                         \
+            return 1;                                                                     \
+        }                                                                                 \
     } while (0)
 
 /* Starts the watchdog again, for a child; the test's name is kept. */
