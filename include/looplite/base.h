@@ -11,17 +11,17 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define LL_API __attribute__((visibility("default")))
-#define LL_NODISCARD __attribute__((warn_unused_result))
+#    define LL_API       __attribute__((visibility("default")))
+#    define LL_NODISCARD __attribute__((warn_unused_result))
 #else
-#define LL_API
-#define LL_NODISCARD
+#    define LL_API
+#    define LL_NODISCARD
 #endif
 
 #define LL_VERSION_MAJOR 0
 #define LL_VERSION_MINOR 1
 #define LL_VERSION_PATCH 0
-#define LL_VERSION "0.1.0"
+#define LL_VERSION       "0.1.0"
 
 /* What a function or a request came to. Zero and above: fine. Below zero: an error. */
 typedef enum ll_status {

@@ -15,10 +15,10 @@ typedef struct ll_conn ll_conn;
 
 /* Waits for locks for this long by default, as the sqlite3 module of Python does. */
 #define LL_DEFAULT_BUSY_TIMEOUT_NS UINT64_C(5000000000)
-#define LL_NO_BUSY_TIMEOUT UINT64_MAX /* do not wait at all */
+#define LL_NO_BUSY_TIMEOUT         UINT64_MAX /* do not wait at all */
 
 enum {
-    LL_OPEN_READONLY = 1u << 0, /* must exist, is never written */
+    LL_OPEN_READONLY = 1u << 0,  /* must exist, is never written */
     LL_OPEN_NO_CREATE = 1u << 1, /* must exist */
     LL_OPEN_URI = 1u << 2,       /* a path that begins with "file:" is a URI */
     LL_OPEN_NO_FOLLOW = 1u << 3  /* refuses a symbolic link */
@@ -26,12 +26,12 @@ enum {
 
 /* Zero-initialise; every zero means "the default". */
 typedef struct ll_open_options {
-    unsigned flags;            /* LL_OPEN_* */
-    uint64_t busy_timeout_ns;  /* 0: LL_DEFAULT_BUSY_TIMEOUT_NS; LL_NO_BUSY_TIMEOUT: none */
-    size_t cached_statements;  /* 0: 128 */
+    unsigned flags;             /* LL_OPEN_* */
+    uint64_t busy_timeout_ns;   /* 0: LL_DEFAULT_BUSY_TIMEOUT_NS; LL_NO_BUSY_TIMEOUT: none */
+    size_t cached_statements;   /* 0: 128 */
     const char *const *pragmas; /* "journal_mode=WAL", ...; run in order at open; NULL or ends with
                                    NULL. One that fails fails the open. */
-    const char *vfs; /* a VFS by name; NULL: looplite's, which wraps the default one */
+    const char *vfs;            /* a VFS by name; NULL: looplite's, which wraps the default one */
 } ll_open_options;
 
 /* Opens a database on a worker. The handle may be used at once: what is submitted before the file
@@ -62,8 +62,8 @@ LL_API void ll_conn_unref(ll_conn *conn);
 LL_API ll_conn *ll_conn_ref(ll_conn *conn);
 
 enum {
-    LL_SQL_DISCARD = 1u << 0, /* rows are stepped over, not kept */
-    LL_SQL_STREAM = 1u << 1,  /* the first rows come with the request, a cursor gives the rest. A
+    LL_SQL_DISCARD = 1u << 0,  /* rows are stepped over, not kept */
+    LL_SQL_STREAM = 1u << 1,   /* the first rows come with the request, a cursor gives the rest. A
                                  statement that writes is run to its end all the same, its rows kept. */
     LL_SQL_READ_ONLY = 1u << 2 /* refuse a statement that writes, with LL_EINVAL */
 };
@@ -79,8 +79,8 @@ typedef enum ll_begin {
 
 /* One statement with all that can be said of it. Zero-initialise. */
 typedef struct ll_sql {
-    const char *text;      /* UTF-8, one statement; a comment or nothing at all is fine */
-    size_t size;           /* bytes, or LL_NUL_TERMINATED */
+    const char *text; /* UTF-8, one statement; a comment or nothing at all is fine */
+    size_t size;      /* bytes, or LL_NUL_TERMINATED */
     ll_params params;
     unsigned flags;        /* LL_SQL_* */
     ll_begin begin_before; /* transaction to open before a DML statement */
@@ -90,8 +90,8 @@ typedef struct ll_sql {
 
 /* Runs one statement as `sql` says: the full form of the three functions below.
  * Thread: any. Owns: the caller gives *ret_request back with ll_request_unref() (ret_request may be
- * NULL when there is a callback); text and parameters are copied unless LL_SUBMIT_BORROW. Errors at
- * once: LL_EINVAL (a NUL byte inside the text), LL_ECLOSED, LL_ENOMEM, LL_EFORK; of the request:
+ * NULL when there is a callback); text and parameters are copied unless LL_SUBMIT_BORROW. Errors: at
+ * once LL_EINVAL (a NUL byte inside the text), LL_ECLOSED, LL_ENOMEM, LL_EFORK; of the request:
  * LL_ESQL, LL_EBUSY, LL_EPARAM, LL_ESTATEMENTS, LL_ETIMEOUT, LL_ECANCELLED. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
                                              ll_request **ret_request);
@@ -99,8 +99,7 @@ LL_API LL_NODISCARD ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, c
 /* Runs one statement for its effect; rows, if any, are dropped.
  * Thread: any. Owns: as ll_conn_submit(). Errors: as ll_conn_submit(). Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_exec(ll_conn *conn, const char *sql, const ll_value *values,
-                                      size_t count, const ll_submit *how,
-                                      ll_request **ret_request);
+                                      size_t count, const ll_submit *how, ll_request **ret_request);
 
 /* Runs one statement and keeps all its rows: ll_request_take_batch() until NULL.
  * Thread: any. Owns: as ll_conn_submit(). Errors: as ll_conn_submit(). Since: 0.1 */
@@ -118,12 +117,12 @@ LL_API LL_NODISCARD ll_status ll_stream(ll_conn *conn, const char *sql, const ll
 /* The rows of parameters for ll_exec_many(). */
 typedef struct ll_many {
     const char *text;
-    size_t size;                /* bytes, or LL_NUL_TERMINATED */
-    const ll_value *values;     /* rows x width values, row after row */
-    const char *const *names;   /* NULL, or `width` names */
+    size_t size;              /* bytes, or LL_NUL_TERMINATED */
+    const ll_value *values;   /* rows x width values, row after row */
+    const char *const *names; /* NULL, or `width` names */
     size_t rows, width;
     ll_begin begin_before;
-    bool atomic; /* all rows or none: runs inside a savepoint */
+    bool atomic;   /* all rows or none: runs inside a savepoint */
     bool dml_only; /* refuse (LL_EINVAL) what is no INSERT, UPDATE, DELETE or REPLACE */
 } ll_many;
 

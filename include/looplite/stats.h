@@ -10,14 +10,14 @@ extern "C" {
 
 typedef struct ll_stats {
     /* this engine, counted since it was made */
-    uint64_t submitted;   /* requests accepted */
-    uint64_t completed;   /* requests finished, whatever their end */
-    uint64_t immediate;   /* of these, finished inside the call that submitted them */
-    uint64_t cancelled;   /* ended with LL_ECANCELLED */
-    uint64_t timed_out;   /* ended with LL_ETIMEOUT */
-    uint64_t failed;      /* ended with any other error */
-    uint64_t dispatches;  /* calls of ll_engine_dispatch() that found something */
-    uint64_t wakeups;     /* times the descriptor was made readable by a worker */
+    uint64_t submitted;  /* requests accepted */
+    uint64_t completed;  /* requests finished, whatever their end */
+    uint64_t immediate;  /* of these, finished inside the call that submitted them */
+    uint64_t cancelled;  /* ended with LL_ECANCELLED */
+    uint64_t timed_out;  /* ended with LL_ETIMEOUT */
+    uint64_t failed;     /* ended with any other error */
+    uint64_t dispatches; /* calls of ll_engine_dispatch() that found something */
+    uint64_t wakeups;    /* times the descriptor was made readable by a worker */
     /* its workers, shared by all engines that share them */
     uint64_t worker_runs;     /* requests run by workers */
     uint64_t hops;            /* times a worker took a connection */

@@ -9,7 +9,10 @@
 
 #include <string.h>
 
-enum { FIRST_CHUNK = 1024, LARGEST_CHUNK = 64 * 1024 };
+enum {
+    FIRST_CHUNK = 1024,
+    LARGEST_CHUNK = 64 * 1024
+};
 
 struct lli_arena_chunk {
     struct lli_arena_chunk *next;

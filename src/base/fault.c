@@ -7,7 +7,7 @@
 #include "base/fault.h"
 
 #if LLI_FAULTS
-#include <stdatomic.h>
+#    include <stdatomic.h>
 
 static atomic_int armed_kind = -1; /* test thread writes while nothing runs; all read, relaxed */
 static atomic_long countdown;      /* all: relaxed, the one who takes it to 0 fails */

@@ -14,7 +14,7 @@ enum lli_fault_kind {
 };
 
 #ifndef LLI_FAULTS
-#define LLI_FAULTS 0
+#    define LLI_FAULTS 0
 #endif
 
 #if LLI_FAULTS
@@ -25,9 +25,9 @@ bool lli_fault_fired(void);
 void lli_fault_disarm(void);
 /* Asked by the code under test: true means "fail now". */
 bool lli_fault(enum lli_fault_kind kind);
-#define LLI_FAULT(kind) lli_fault(kind)
+#    define LLI_FAULT(kind) lli_fault(kind)
 #else
-#define LLI_FAULT(kind) false
+#    define LLI_FAULT(kind) false
 #endif
 
 #endif

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OLDEST_SQLITE = 3034001 };
+enum {
+    OLDEST_SQLITE = 3034001
+};
 
 struct lli_sqlite lli_sq;
 
@@ -40,8 +42,9 @@ static ll_status fill(struct lli_sqlite *table, ll_find_fn find, void *arg)
     LLI_SQLITE_FUNCTIONS(X)
 #undef X
     if (table->threadsafe() == 0)
-        return lli_refuse(LL_EINVAL, "this SQLite was built with SQLITE_THREADSAFE=0; looplite needs "
-                                     "a thread-safe one");
+        return lli_refuse(LL_EINVAL,
+                          "this SQLite was built with SQLITE_THREADSAFE=0; looplite needs "
+                          "a thread-safe one");
     return LL_OK;
 }
 
@@ -55,8 +58,9 @@ ll_status ll_sqlite_use(ll_find_fn find, void *arg)
     lli_lock(&filling);
     if (atomic_load(&filled)) {
         if (lli_sq.open_v2 != table.open_v2)
-            status = lli_refuse(LL_EINVAL, "ll_sqlite_use: another SQLite is in use already; call it "
-                                           "before the first engine is made");
+            status = lli_refuse(LL_EINVAL,
+                                "ll_sqlite_use: another SQLite is in use already; call it "
+                                "before the first engine is made");
     } else {
         lli_sq = table;
         atomic_store_explicit(&filled, true, memory_order_release);

@@ -13,64 +13,64 @@
 
 /* X(since, result, name, arguments): `since` is the first sqlite3_libversion_number() that has it, 0 for
  * what every admitted version has. A member that is newer than the library found is NULL. */
-#define LLI_SQLITE_FUNCTIONS(X)                                                                     \
-    X(0, int, libversion_number, (void))                                                            \
-    X(0, int, threadsafe, (void))                                                                   \
-    X(0, int, open_v2, (const char *, sqlite3 **, int, const char *))                               \
-    X(0, int, close, (sqlite3 *))                                                                   \
-    X(0, int, close_v2, (sqlite3 *))                                                                \
-    X(0, int, extended_result_codes, (sqlite3 *, int))                                              \
-    X(0, int, extended_errcode, (sqlite3 *))                                                        \
-    X(0, const char *, errmsg, (sqlite3 *))                                                         \
-    X(0, const char *, errstr, (int))                                                               \
-    X(3038000, int, error_offset, (sqlite3 *))                                                      \
-    X(0, int, prepare_v3, (sqlite3 *, const char *, int, unsigned, sqlite3_stmt **, const char **)) \
-    X(0, int, finalize, (sqlite3_stmt *))                                                           \
-    X(0, int, reset, (sqlite3_stmt *))                                                              \
-    X(0, int, clear_bindings, (sqlite3_stmt *))                                                     \
-    X(0, int, step, (sqlite3_stmt *))                                                               \
-    X(0, int, stmt_readonly, (sqlite3_stmt *))                                                      \
-    X(0, int, stmt_busy, (sqlite3_stmt *))                                                          \
-    X(0, int, stmt_status, (sqlite3_stmt *, int, int))                                              \
-    X(0, sqlite3_stmt *, next_stmt, (sqlite3 *, sqlite3_stmt *))                                    \
-    X(0, int, bind_parameter_count, (sqlite3_stmt *))                                               \
-    X(0, const char *, bind_parameter_name, (sqlite3_stmt *, int))                                  \
-    X(0, int, bind_null, (sqlite3_stmt *, int))                                                     \
-    X(0, int, bind_int64, (sqlite3_stmt *, int, sqlite3_int64))                                     \
-    X(0, int, bind_double, (sqlite3_stmt *, int, double))                                           \
-    X(0, int, bind_text64,                                                                          \
-      (sqlite3_stmt *, int, const char *, sqlite3_uint64, void (*)(void *), unsigned char))         \
-    X(0, int, bind_blob64,                                                                          \
-      (sqlite3_stmt *, int, const void *, sqlite3_uint64, void (*)(void *)))                        \
-    X(0, int, bind_zeroblob, (sqlite3_stmt *, int, int))                                            \
-    X(0, int, column_count, (sqlite3_stmt *))                                                       \
-    X(0, const char *, column_name, (sqlite3_stmt *, int))                                          \
-    X(0, const char *, column_decltype, (sqlite3_stmt *, int))                                      \
-    X(0, sqlite3_value *, column_value, (sqlite3_stmt *, int))                                      \
-    X(0, int, column_int, (sqlite3_stmt *, int))                                                    \
-    X(0, const unsigned char *, column_text, (sqlite3_stmt *, int))                                 \
-    X(0, int, value_type, (sqlite3_value *))                                                        \
-    X(0, sqlite3_int64, value_int64, (sqlite3_value *))                                             \
-    X(0, double, value_double, (sqlite3_value *))                                                   \
-    X(0, const unsigned char *, value_text, (sqlite3_value *))                                      \
-    X(0, const void *, value_blob, (sqlite3_value *))                                               \
-    X(0, int, value_bytes, (sqlite3_value *))                                                       \
-    X(0, int, changes, (sqlite3 *))                                                                 \
-    X(0, int, total_changes, (sqlite3 *))                                                           \
-    X(3037000, sqlite3_int64, changes64, (sqlite3 *))                                               \
-    X(3037000, sqlite3_int64, total_changes64, (sqlite3 *))                                         \
-    X(0, sqlite3_int64, last_insert_rowid, (sqlite3 *))                                             \
-    X(0, int, get_autocommit, (sqlite3 *))                                                          \
-    X(0, int, txn_state, (sqlite3 *, const char *))                                                 \
-    X(0, int, busy_handler, (sqlite3 *, int (*)(void *, int), void *))                              \
-    X(0, int, busy_timeout, (sqlite3 *, int))                                                       \
-    X(0, void, progress_handler, (sqlite3 *, int, int (*)(void *), void *))                         \
-    X(0, sqlite3_mutex *, db_mutex, (sqlite3 *))                                                    \
-    X(0, void, mutex_enter, (sqlite3_mutex *))                                                      \
-    X(0, void, mutex_leave, (sqlite3_mutex *))                                                      \
-    X(0, sqlite3_vfs *, vfs_find, (const char *))                                                   \
-    X(0, int, vfs_register, (sqlite3_vfs *, int))                                                   \
-    X(0, int, file_control, (sqlite3 *, const char *, int, void *))                                 \
+#define LLI_SQLITE_FUNCTIONS(X)                                                                   \
+    X(0, int, libversion_number, (void))                                                          \
+    X(0, int, threadsafe, (void))                                                                 \
+    X(0, int, open_v2, (const char *, sqlite3 **, int, const char *))                             \
+    X(0, int, close, (sqlite3 *))                                                                 \
+    X(0, int, close_v2, (sqlite3 *))                                                              \
+    X(0, int, extended_result_codes, (sqlite3 *, int))                                            \
+    X(0, int, extended_errcode, (sqlite3 *))                                                      \
+    X(0, const char *, errmsg, (sqlite3 *))                                                       \
+    X(0, const char *, errstr, (int))                                                             \
+    X(3038000, int, error_offset, (sqlite3 *))                                                    \
+    X(0, int, prepare_v3,                                                                         \
+      (sqlite3 *, const char *, int, unsigned, sqlite3_stmt **, const char **))                   \
+    X(0, int, finalize, (sqlite3_stmt *))                                                         \
+    X(0, int, reset, (sqlite3_stmt *))                                                            \
+    X(0, int, clear_bindings, (sqlite3_stmt *))                                                   \
+    X(0, int, step, (sqlite3_stmt *))                                                             \
+    X(0, int, stmt_readonly, (sqlite3_stmt *))                                                    \
+    X(0, int, stmt_busy, (sqlite3_stmt *))                                                        \
+    X(0, int, stmt_status, (sqlite3_stmt *, int, int))                                            \
+    X(0, sqlite3_stmt *, next_stmt, (sqlite3 *, sqlite3_stmt *))                                  \
+    X(0, int, bind_parameter_count, (sqlite3_stmt *))                                             \
+    X(0, const char *, bind_parameter_name, (sqlite3_stmt *, int))                                \
+    X(0, int, bind_null, (sqlite3_stmt *, int))                                                   \
+    X(0, int, bind_int64, (sqlite3_stmt *, int, sqlite3_int64))                                   \
+    X(0, int, bind_double, (sqlite3_stmt *, int, double))                                         \
+    X(0, int, bind_text64,                                                                        \
+      (sqlite3_stmt *, int, const char *, sqlite3_uint64, void (*)(void *), unsigned char))       \
+    X(0, int, bind_blob64, (sqlite3_stmt *, int, const void *, sqlite3_uint64, void (*)(void *))) \
+    X(0, int, bind_zeroblob, (sqlite3_stmt *, int, int))                                          \
+    X(0, int, column_count, (sqlite3_stmt *))                                                     \
+    X(0, const char *, column_name, (sqlite3_stmt *, int))                                        \
+    X(0, const char *, column_decltype, (sqlite3_stmt *, int))                                    \
+    X(0, sqlite3_value *, column_value, (sqlite3_stmt *, int))                                    \
+    X(0, int, column_int, (sqlite3_stmt *, int))                                                  \
+    X(0, const unsigned char *, column_text, (sqlite3_stmt *, int))                               \
+    X(0, int, value_type, (sqlite3_value *))                                                      \
+    X(0, sqlite3_int64, value_int64, (sqlite3_value *))                                           \
+    X(0, double, value_double, (sqlite3_value *))                                                 \
+    X(0, const unsigned char *, value_text, (sqlite3_value *))                                    \
+    X(0, const void *, value_blob, (sqlite3_value *))                                             \
+    X(0, int, value_bytes, (sqlite3_value *))                                                     \
+    X(0, int, changes, (sqlite3 *))                                                               \
+    X(0, int, total_changes, (sqlite3 *))                                                         \
+    X(3037000, sqlite3_int64, changes64, (sqlite3 *))                                             \
+    X(3037000, sqlite3_int64, total_changes64, (sqlite3 *))                                       \
+    X(0, sqlite3_int64, last_insert_rowid, (sqlite3 *))                                           \
+    X(0, int, get_autocommit, (sqlite3 *))                                                        \
+    X(0, int, txn_state, (sqlite3 *, const char *))                                               \
+    X(0, int, busy_handler, (sqlite3 *, int (*)(void *, int), void *))                            \
+    X(0, int, busy_timeout, (sqlite3 *, int))                                                     \
+    X(0, void, progress_handler, (sqlite3 *, int, int (*)(void *), void *))                       \
+    X(0, sqlite3_mutex *, db_mutex, (sqlite3 *))                                                  \
+    X(0, void, mutex_enter, (sqlite3_mutex *))                                                    \
+    X(0, void, mutex_leave, (sqlite3_mutex *))                                                    \
+    X(0, sqlite3_vfs *, vfs_find, (const char *))                                                 \
+    X(0, int, vfs_register, (sqlite3_vfs *, int))                                                 \
+    X(0, int, file_control, (sqlite3 *, const char *, int, void *))                               \
     X(0, void, free, (void *))
 
 struct lli_sqlite {

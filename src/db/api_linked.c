@@ -7,9 +7,9 @@
 #include <string.h>
 
 #if defined(__ELF__)
-#pragma weak sqlite3_error_offset
-#pragma weak sqlite3_changes64
-#pragma weak sqlite3_total_changes64
+#    pragma weak sqlite3_error_offset
+#    pragma weak sqlite3_changes64
+#    pragma weak sqlite3_total_changes64
 #endif
 
 static ll_symbol find_linked(void *arg, const char *name)

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-static ll_status bind_one(sqlite3 *db, sqlite3_stmt *stmt, int index, const ll_value *value, bool copy,
-                          struct lli_error *error)
+static ll_status bind_one(sqlite3 *db, sqlite3_stmt *stmt, int index, const ll_value *value,
+                          bool copy, struct lli_error *error)
 {
     void (*keep)(void *) = copy ? SQLITE_TRANSIENT : SQLITE_STATIC;
     int rc;
@@ -28,8 +28,8 @@ static ll_status bind_one(sqlite3 *db, sqlite3_stmt *stmt, int index, const ll_v
         break;
     case LL_TEXT:
         /* A NULL pointer would bind NULL instead of an empty text. */
-        rc = lli_sq.bind_text64(stmt, index, value->as.text ? value->as.text : "", value->size, keep,
-                                SQLITE_UTF8);
+        rc = lli_sq.bind_text64(stmt, index, value->as.text ? value->as.text : "", value->size,
+                                keep, SQLITE_UTF8);
         break;
     case LL_BLOB:
         if (value->size == 0)
@@ -64,9 +64,9 @@ static ll_status bind_named(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *pa
     for (int i = 1; i <= wanted; i++) {
         const char *name = lli_sq.bind_parameter_name(stmt, i);
         if (!name) {
-            lli_error_set(error, LL_EPARAM,
-                          "Binding %d has no name, but you supplied a dictionary (which has only names).",
-                          i);
+            lli_error_set(
+                error, LL_EPARAM,
+                "Binding %d has no name, but you supplied a dictionary (which has only names).", i);
             return LL_EPARAM;
         }
         name = without_prefix(name);
@@ -93,10 +93,11 @@ ll_status lli_bind(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *params, boo
         return bind_named(db, stmt, params, copy, error);
     int wanted = lli_sq.bind_parameter_count(stmt);
     if ((size_t)wanted != params->count) {
-        lli_error_set(error, LL_EPARAM,
-                      "Incorrect number of bindings supplied. The current statement uses %d, and there "
-                      "are %zu supplied.",
-                      wanted, params->count);
+        lli_error_set(
+            error, LL_EPARAM,
+            "Incorrect number of bindings supplied. The current statement uses %d, and there "
+            "are %zu supplied.",
+            wanted, params->count);
         return LL_EPARAM;
     }
     for (int i = 1; i <= wanted; i++)

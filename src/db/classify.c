@@ -24,8 +24,8 @@ size_t lli_skip_blank(const char *sql, size_t size)
             while (at < size && !(sql[at] == '*' && at + 1 < size && sql[at + 1] == '/'))
                 at++;
             at = at + 2 < size ? at + 2 : size;
-        } else if ((unsigned char)c == 0xef && at + 2 < size && (unsigned char)sql[at + 1] == 0xbb &&
-                   (unsigned char)sql[at + 2] == 0xbf) {
+        } else if ((unsigned char)c == 0xef && at + 2 < size &&
+                   (unsigned char)sql[at + 1] == 0xbb && (unsigned char)sql[at + 2] == 0xbf) {
             at += 3; /* a byte order mark is white space to SQLite */
         } else {
             break;
@@ -71,10 +71,12 @@ enum lli_kind lli_classify(const char *sql, size_t size)
         const char *word;
         enum lli_kind kind;
     } words[] = {
-        {"SELECT", LLI_KIND_SELECT},     {"INSERT", LLI_KIND_DML},       {"UPDATE", LLI_KIND_DML},
-        {"DELETE", LLI_KIND_DML},        {"REPLACE", LLI_KIND_DML},      {"BEGIN", LLI_KIND_BEGIN},
-        {"COMMIT", LLI_KIND_COMMIT},     {"END", LLI_KIND_COMMIT},       {"ROLLBACK", LLI_KIND_ROLLBACK},
-        {"SAVEPOINT", LLI_KIND_SAVEPOINT}, {"RELEASE", LLI_KIND_RELEASE},
+        {"SELECT", LLI_KIND_SELECT},     {"INSERT", LLI_KIND_DML},
+        {"UPDATE", LLI_KIND_DML},        {"DELETE", LLI_KIND_DML},
+        {"REPLACE", LLI_KIND_DML},       {"BEGIN", LLI_KIND_BEGIN},
+        {"COMMIT", LLI_KIND_COMMIT},     {"END", LLI_KIND_COMMIT},
+        {"ROLLBACK", LLI_KIND_ROLLBACK}, {"SAVEPOINT", LLI_KIND_SAVEPOINT},
+        {"RELEASE", LLI_KIND_RELEASE},
     };
     size_t at = lli_skip_blank(sql, size);
     while (at < size && sql[at] == ';')

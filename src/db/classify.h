@@ -10,7 +10,7 @@ enum lli_kind {
     LLI_KIND_SELECT,
     LLI_KIND_DML, /* INSERT, UPDATE, DELETE, REPLACE */
     LLI_KIND_BEGIN,
-    LLI_KIND_COMMIT, /* COMMIT or END */
+    LLI_KIND_COMMIT,   /* COMMIT or END */
     LLI_KIND_ROLLBACK, /* of the transaction, or to a savepoint */
     LLI_KIND_SAVEPOINT,
     LLI_KIND_RELEASE,

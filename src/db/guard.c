@@ -16,9 +16,12 @@
 #include "platform/clock.h"
 
 /* A thousand machine steps take some 10 to 100 us; the handler's cost is not measurable at that rate. */
-enum { STEPS_BETWEEN_CHECKS = 1000 };
+enum {
+    STEPS_BETWEEN_CHECKS = 1000
+};
 
-static const uint64_t nap_ns = LLI_MS; /* even steps: a growing one would lose to whoever polls faster */
+static const uint64_t nap_ns =
+    LLI_MS; /* even steps: a growing one would lose to whoever polls faster */
 
 enum lli_stop lli_guard_check(const struct lli_guard *guard)
 {

@@ -13,7 +13,9 @@
 #include <limits.h>
 #include <string.h>
 
-enum { OPCODE_COLUMN = 1 };
+enum {
+    OPCODE_COLUMN = 1
+};
 
 static bool explain_finds_vtab(sqlite3 *db, const char *sql, size_t size)
 {

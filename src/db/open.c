@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DEFAULT_CACHED_STATEMENTS = 128 };
+enum {
+    DEFAULT_CACHED_STATEMENTS = 128
+};
 
 static int open_flags(unsigned flags)
 {

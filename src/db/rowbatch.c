@@ -62,7 +62,8 @@ static ll_value *room_for_row(ll_batch *batch)
             return NULL;
         batch->blocks[batch->block_count++] = cells;
     }
-    return &batch->blocks[block]->first + (batch->rows & (((size_t)1 << batch->block_shift) - 1)) * batch->width;
+    return &batch->blocks[block]->first +
+           (batch->rows & (((size_t)1 << batch->block_shift) - 1)) * batch->width;
 }
 
 static ll_status read_value(ll_batch *batch, sqlite3_value *source, ll_value *cell)

@@ -31,8 +31,8 @@ void lli_error_from_sqlite(struct lli_error *error, sqlite3 *db, int code)
     if ((extended & 0xff) != (code & 0xff))
         extended = code; /* the handle has gone on to something else */
     const char *text = db && extended != SQLITE_NOMEM && lli_sq.extended_errcode(db) == extended
-                           ? lli_sq.errmsg(db)
-                           : lli_sq.errstr(code);
+                         ? lli_sq.errmsg(db)
+                         : lli_sq.errstr(code);
     lli_error_set(error, lli_sql_status(code), "%s", text ? text : "unknown error");
     error->pub.sqlite_code = extended;
     if (db && lli_sq.error_offset && lli_sq.extended_errcode(db) == extended)

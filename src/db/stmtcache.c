@@ -100,8 +100,9 @@ ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t siz
             return LL_OK;
         }
     }
-    struct lli_stmt *stmt;
+    struct lli_stmt *stmt = NULL;
     LL_TRY(prepare(cache, sql, size, hash, &stmt, error));
+    assert(stmt);
     stmt->in_use = true;
     if (!entry && cache->limit > 0) {
         lli_map_insert(&cache->map, &stmt->entry);

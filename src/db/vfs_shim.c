@@ -24,10 +24,10 @@ struct shim_file {
     /* the wrapped file follows, aligned to 8 */
 };
 
-static sqlite3_vfs shim; /* fixed after registration */
-static sqlite3_vfs *inner_vfs; /* fixed after registration */
+static sqlite3_vfs shim;                                        /* fixed after registration */
+static sqlite3_vfs *inner_vfs;                                  /* fixed after registration */
 static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER; /* held while the above are set */
-static atomic_bool registered; /* release after both are set */
+static atomic_bool registered;                                  /* release after both are set */
 
 static size_t shim_file_size(void)
 {
@@ -39,11 +39,11 @@ static sqlite3_file *inner(sqlite3_file *file)
     return (sqlite3_file *)(void *)((char *)file + shim_file_size());
 }
 
-#define FORWARD(method, ...)                                                    \
-    do {                                                                        \
-        if (LLI_FAULT(LLI_FAULT_VFS))                                           \
-            return SQLITE_IOERR;                                                \
-        return inner(file)->pMethods->method(inner(file), __VA_ARGS__);         \
+#define FORWARD(method, ...)                                            \
+    do {                                                                \
+        if (LLI_FAULT(LLI_FAULT_VFS))                                   \
+            return SQLITE_IOERR;                                        \
+        return inner(file)->pMethods->method(inner(file), __VA_ARGS__); \
     } while (0)
 
 static int shim_close(sqlite3_file *file)
@@ -120,7 +120,8 @@ static int shim_characteristics(sqlite3_file *file)
     return inner(file)->pMethods->xDeviceCharacteristics(inner(file));
 }
 
-static int shim_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **ret_map)
+static int shim_shm_map(sqlite3_file *file, int region, int size, int extend,
+                        void volatile **ret_map)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_SHMMAP;
@@ -144,11 +145,11 @@ static int shim_shm_unmap(sqlite3_file *file, int remove)
     return inner(file)->pMethods->xShmUnmap(inner(file), remove);
 }
 
-#define COMMON_METHODS                                                                             \
-    .xClose = shim_close, .xRead = shim_read, .xWrite = shim_write, .xTruncate = shim_truncate,    \
-    .xSync = shim_sync, .xFileSize = shim_file_size_of, .xLock = shim_lock,                        \
-    .xUnlock = shim_unlock, .xCheckReservedLock = shim_check_reserved,                             \
-    .xFileControl = shim_file_control, .xSectorSize = shim_sector_size,                            \
+#define COMMON_METHODS                                                                          \
+    .xClose = shim_close, .xRead = shim_read, .xWrite = shim_write, .xTruncate = shim_truncate, \
+    .xSync = shim_sync, .xFileSize = shim_file_size_of, .xLock = shim_lock,                     \
+    .xUnlock = shim_unlock, .xCheckReservedLock = shim_check_reserved,                          \
+    .xFileControl = shim_file_control, .xSectorSize = shim_sector_size,                         \
     .xDeviceCharacteristics = shim_characteristics
 
 static const sqlite3_io_methods plain_methods = {.iVersion = 1, COMMON_METHODS};
@@ -159,7 +160,8 @@ static const sqlite3_io_methods shared_memory_methods = {.iVersion = 2,
                                                          .xShmBarrier = shim_shm_barrier,
                                                          .xShmUnmap = shim_shm_unmap};
 
-static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *ret_flags)
+static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+                     int *ret_flags)
 {
     (void)vfs;
     file->pMethods = NULL;
@@ -173,7 +175,8 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
             methods->xClose(inner(file));
         return rc;
     }
-    file->pMethods = methods->iVersion >= 2 && methods->xShmMap ? &shared_memory_methods : &plain_methods;
+    file->pMethods = methods->iVersion >= 2 && methods->xShmMap ? &shared_memory_methods
+                                                                : &plain_methods;
     return SQLITE_OK;
 }
 
@@ -317,8 +320,8 @@ ll_status lli_vfs_ready(void)
             if (rc == SQLITE_OK)
                 atomic_store_explicit(&registered, true, memory_order_release);
             else
-                status = lli_refuse(LL_ESQL, "sqlite3_vfs_register(\"%s\") failed: %s", LLI_VFS_NAME,
-                                    lli_sq.errstr(rc));
+                status = lli_refuse(LL_ESQL, "sqlite3_vfs_register(\"%s\") failed: %s",
+                                    LLI_VFS_NAME, lli_sq.errstr(rc));
         }
     }
     lli_unlock(&registering);

@@ -102,7 +102,8 @@ ll_status lli_engine_add(ll_engine *engine, ll_request *request)
         status = lli_timers_reserve(&engine->deadlines, engine->deadlines.count + 1);
         if (status == LL_OK) {
             lli_timer_arm(&engine->deadlines, &request->timer, request->deadline_ns);
-            lli_pollset_set_timer(&engine->pollset, lli_timers_next(&engine->deadlines));
+            if (request->deadline_ns < engine->pollset.timer_due)
+                lli_pollset_set_timer(&engine->pollset, request->deadline_ns);
         } else {
             lli_refuse(status, "out of memory for a deadline");
         }
@@ -213,18 +214,25 @@ static void deliver(ll_engine *engine, ll_request *request, size_t *count)
     ll_request_unref(request);
 }
 
-/* Stops every request whose deadline has passed. */
+/* Stops every request whose deadline has passed. The descriptor's timer is only set again when it has
+ * fired: the earliest deadline mostly belongs to a request that is finished long before it, and moving
+ * the timer each time would cost a system call per request. A timer that is early wakes the loop once for
+ * nothing. */
 static void expire(ll_engine *engine)
 {
     for (;;) {
         lli_lock(&engine->mu);
-        struct lli_timer *timer = engine->deadlines.count > 0
-                                      ? lli_timers_pop_due(&engine->deadlines, lli_now_ns())
-                                      : NULL;
-        ll_request *request =
-            timer ? ll_request_ref(LLI_CONTAINER_OF(timer, ll_request, timer)) : NULL;
-        if (!request)
-            lli_pollset_set_timer(&engine->pollset, lli_timers_next(&engine->deadlines));
+        struct lli_timer *timer = NULL;
+        if (engine->pollset.timer_due != LLI_NEVER) {
+            uint64_t now = lli_now_ns();
+            timer = lli_timers_pop_due(&engine->deadlines, now);
+            if (!timer && engine->pollset.timer_due <= now) {
+                engine->pollset.timer_due = LLI_NEVER;
+                lli_pollset_set_timer(&engine->pollset, lli_timers_next(&engine->deadlines));
+            }
+        }
+        ll_request *request = timer ? ll_request_ref(LLI_CONTAINER_OF(timer, ll_request, timer))
+                                    : NULL;
         lli_unlock(&engine->mu);
         if (!request)
             return;
@@ -242,7 +250,6 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
         return lli_refuse(LL_EINVAL, "ll_engine_dispatch: called from inside a callback");
     engine->dispatching = true;
     lli_pollset_drain(&engine->pollset);
-    engine->pollset.timer_due = LLI_NEVER; /* loop and mu: it may just have fired; set anew below */
     expire(engine);
     size_t count = 0;
     ll_request *request = take_finished(engine);

@@ -18,11 +18,11 @@ struct ll_engine {
     struct lli_pollset pollset;
 
     /* any thread */
-    atomic_uint refs;                 /* last unref is acq_rel */
-    _Atomic(ll_request *) finished;   /* stack; push is a release, the loop's exchange an acquire */
-    atomic_bool closed;               /* seq_cst, pairs with the push: see lli_engine_post() */
-    atomic_size_t outstanding_count;  /* relaxed */
-    struct {                          /* relaxed: statistics */
+    atomic_uint refs;                /* last unref is acq_rel */
+    _Atomic(ll_request *) finished;  /* stack; push is a release, the loop's exchange an acquire */
+    atomic_bool closed;              /* seq_cst, pairs with the push: see lli_engine_post() */
+    atomic_size_t outstanding_count; /* relaxed */
+    struct {                         /* relaxed: statistics */
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
             wakeups;
     } stats;

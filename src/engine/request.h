@@ -6,8 +6,8 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "db/classify.h"
-#include "db/rowbatch.h"
 #include "db/guard.h"
+#include "db/rowbatch.h"
 #include "engine/timer.h"
 
 #include <looplite/conn.h>

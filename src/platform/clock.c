@@ -6,8 +6,8 @@
 
 #include <time.h>
 
-static atomic_bool scripted;            /* any thread, relaxed; set by tests */
-static _Atomic uint64_t scripted_ns;    /* any thread, relaxed */
+static atomic_bool scripted;         /* any thread, relaxed; set by tests */
+static _Atomic uint64_t scripted_ns; /* any thread, relaxed */
 static _Atomic uint64_t random_state = UINT64_C(0x9e3779b97f4a7c15); /* any thread, relaxed */
 
 uint64_t lli_now_ns(void)

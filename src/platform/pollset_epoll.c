@@ -6,17 +6,17 @@
 #include "platform/pollset.h"
 
 #ifdef __linux__
-#include "base/fault.h"
-#include "base/status.h"
-#include "platform/clock.h"
+#    include "base/fault.h"
+#    include "base/status.h"
+#    include "platform/clock.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
+#    include <errno.h>
+#    include <poll.h>
+#    include <string.h>
+#    include <sys/epoll.h>
+#    include <sys/eventfd.h>
+#    include <sys/timerfd.h>
+#    include <unistd.h>
 
 static int checked(int fd)
 {

@@ -5,19 +5,22 @@
 #include "platform/pollset.h"
 
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__)
-#include "base/fault.h"
-#include "base/status.h"
-#include "platform/clock.h"
+#    include "base/fault.h"
+#    include "base/status.h"
+#    include "platform/clock.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/event.h>
-#include <sys/time.h>
-#include <unistd.h>
+#    include <errno.h>
+#    include <fcntl.h>
+#    include <poll.h>
+#    include <string.h>
+#    include <sys/event.h>
+#    include <sys/time.h>
+#    include <unistd.h>
 
-enum { WAKE_ID = 1, TIMER_ID = 2 };
+enum {
+    WAKE_ID = 1,
+    TIMER_ID = 2
+};
 
 ll_status lli_pollset_init(struct lli_pollset *set)
 {
@@ -62,11 +65,12 @@ void lli_pollset_set_timer(struct lli_pollset *set, uint64_t due_ns)
     } else {
         uint64_t now = lli_now_ns();
         int64_t left_us = due_ns > now ? (int64_t)((due_ns - now + 999) / 1000) : 1;
-#ifdef NOTE_USECONDS
+#    ifdef NOTE_USECONDS
         EV_SET(&timer, TIMER_ID, EVFILT_TIMER, EV_ADD | EV_ONESHOT, NOTE_USECONDS, left_us, NULL);
-#else
-        EV_SET(&timer, TIMER_ID, EVFILT_TIMER, EV_ADD | EV_ONESHOT, 0, (left_us + 999) / 1000, NULL);
-#endif
+#    else
+        EV_SET(&timer, TIMER_ID, EVFILT_TIMER, EV_ADD | EV_ONESHOT, 0, (left_us + 999) / 1000,
+               NULL);
+#    endif
     }
     kevent(set->fd, &timer, 1, NULL, 0, NULL);
 }

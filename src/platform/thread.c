@@ -14,11 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <sys/resource.h>
-#include <sys/syscall.h>
+#    include <sys/resource.h>
+#    include <sys/syscall.h>
 #endif
 
-enum { WORKER_NICE = 5, WORKER_STACK = 512 * 1024 };
+enum {
+    WORKER_NICE = 5,
+    WORKER_STACK = 512 * 1024
+};
 
 void lli_mutex_init(lli_mutex *mutex)
 {

@@ -1,0 +1,387 @@
+/* conn.c: the actor.
+ *
+ *             enqueue              own (worker)
+ *    IDLE -------------> READY -----------------> OWNED
+ *      ^                  ^  ^                     | | |
+ *      |  queue empty     |  +---- yield ----------+ | |
+ *      +------------------|--------------------------+ |
+ *                         |      lock not free         |
+ *                         +------- PARKED <------------+
+ *                     timer, cancel
+ *
+ * Invariants
+ *  1. A connection is in the crew's line exactly while it is READY, and has an armed timer while PARKED.
+ *  2. Only the thread that made it OWNED touches `db`, `streams` and the request it runs.
+ *  3. The queue is first in, first out. A parked request goes back to its front.
+ *  4. IDLE means: the queue was empty when the owner let go, under mu.
+ *
+ * Ownership moves only under mu. The request that runs is `current`; it is published under mu so that an
+ * interrupt from another thread finds a request that is alive.
+ *
+ * Parking: the timer is armed before the mode becomes PARKED. A wake-up that comes between the two finds
+ * the connection OWNED and leaves `unpark_pending`; the owner sees it when it wants to park and goes on.
+ *
+ * Fairness: an owner gives way after TURN_REQUESTS requests or TURN_NS when other connections wait for a
+ * thread. */
+#include "engine/conn.h"
+
+#include "base/alloc.h"
+#include "base/sm.h"
+#include "engine/engine.h"
+#include "engine/run.h"
+#include "platform/clock.h"
+
+enum {
+    TURN_REQUESTS = 64
+};
+static const uint64_t turn_ns = 10 * LLI_MS;
+
+static const char *const mode_names[] = {"IDLE", "READY", "OWNED", "PARKED"};
+static const uint32_t mode_moves[LLI_CONN_MODES] = {
+    [LLI_CONN_IDLE] = LLI_SM_TO(LLI_CONN_READY),
+    [LLI_CONN_READY] = LLI_SM_TO(LLI_CONN_OWNED) |
+                       LLI_SM_TO(LLI_CONN_IDLE), /* no thread to be had */
+    [LLI_CONN_OWNED] = LLI_SM_TO(LLI_CONN_IDLE) | LLI_SM_TO(LLI_CONN_READY) |
+                       LLI_SM_TO(LLI_CONN_PARKED),
+    [LLI_CONN_PARKED] = LLI_SM_TO(LLI_CONN_READY),
+};
+static const struct lli_sm machine = {"connection", mode_names, mode_moves, LLI_CONN_MODES};
+
+/* Under mu. */
+static void set_mode(ll_conn *conn, enum lli_conn_mode mode)
+{
+    conn->mode = (enum lli_conn_mode)lli_sm_move(&machine, conn, conn->mode, mode);
+}
+
+/* Waits inside SQLite, holding the write lock. */
+static bool nap(void *arg, uint64_t span_ns)
+{
+    ll_conn *conn = arg;
+    uint64_t until = lli_deadline_after(span_ns);
+    bool stopped = false;
+    lli_crew_nap_begin(conn->crew);
+    lli_lock(&conn->mu);
+    while (!stopped && lli_now_ns() < until) {
+        lli_cond_wait_until(&conn->poked, &conn->mu, until);
+        stopped = lli_guard_check(&conn->db.guard) != LLI_STOP_NONE;
+    }
+    lli_unlock(&conn->mu);
+    lli_crew_nap_end(conn->crew);
+    return true; /* the busy handler looks at the stop word itself, at its next call */
+}
+
+ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
+{
+    ll_conn *conn = lli_new(sizeof *conn);
+    if (!conn)
+        return LL_ENOMEM;
+    conn->crew = lli_crew_ref(engine->crew);
+    conn->engine = lli_engine_ref(engine);
+    atomic_init(&conn->refs, 1);
+    atomic_init(&conn->handles, 1);
+    lli_mutex_init(&conn->mu);
+    lli_cond_init(&conn->poked);
+    lli_list_init(&conn->queue);
+    lli_list_init(&conn->streams);
+    lli_list_init(&conn->prepared);
+    lli_request_init_internal(&conn->autoclose, conn, LLI_OP_AUTOCLOSE);
+    if (!conn->crew->step) {
+        conn->db.guard.nap = nap;
+        conn->db.guard.nap_arg = conn;
+    }
+    lli_live(+1);
+    *ret_conn = conn;
+    return LL_OK;
+}
+
+ll_conn *lli_conn_ref(ll_conn *conn)
+{
+    atomic_fetch_add_explicit(&conn->refs, 1, memory_order_relaxed);
+    return conn;
+}
+
+void lli_conn_unref(ll_conn *conn)
+{
+    if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
+    if (conn->adopt.release)
+        conn->adopt.release(conn->adopt.arg);
+    lli_error_done(&conn->open_error);
+    for (char **pragma = conn->pragmas; pragma && *pragma; pragma++)
+        lli_free(*pragma);
+    lli_free(conn->pragmas);
+    lli_free(conn->path);
+    lli_free(conn->vfs);
+    lli_cond_done(&conn->poked);
+    lli_mutex_done(&conn->mu);
+    lli_crew_unref(conn->crew);
+    lli_engine_unref(conn->engine);
+    lli_live(-1);
+    lli_free(conn);
+}
+
+/* Whether a request may still be queued. Under mu. */
+static bool admits(const ll_conn *conn, const ll_request *request)
+{
+    return !conn->closing || request->op == LLI_OP_CLOSE || lli_request_internal(request);
+}
+
+/* No thread could be started for what is queued: everybody but `mine` is told by completion. */
+static void fail_queued(ll_conn *conn, ll_request *mine)
+{
+    struct lli_list failed, kept;
+    lli_list_init(&failed);
+    lli_list_init(&kept);
+    lli_lock(&conn->mu);
+    struct lli_node *node;
+    while ((node = lli_list_pop(&conn->queue)) != NULL) {
+        ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
+        lli_list_push(lli_request_internal(request) ? &kept : &failed, node);
+    }
+    while ((node = lli_list_pop(&kept)) != NULL) /* these wait for the next worker */
+        lli_list_push(&conn->queue, node);
+    set_mode(conn, LLI_CONN_IDLE);
+    lli_unlock(&conn->mu);
+    while ((node = lli_list_pop(&failed)) != NULL) {
+        ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
+        if (request != mine && lli_request_claim(request)) {
+            lli_error_set(&request->error, LL_ESYS, "%s", ll_last_error());
+            lli_request_finish(request);
+        }
+        ll_request_unref(request);
+    }
+}
+
+ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+{
+    bool call = false;
+    lli_lock(&conn->mu);
+    if (!admits(conn, request)) {
+        lli_unlock(&conn->mu);
+        return lli_refuse(LL_ECLOSED, "the connection is closed");
+    }
+    if (request->op == LLI_OP_CLOSE)
+        conn->closing = true;
+    lli_request_enqueued(request);
+    if (!lli_request_internal(request))
+        ll_request_ref(request);
+    lli_list_push(&conn->queue, &request->queue_node);
+    conn->snapshot.idle = false;
+    if (conn->mode == LLI_CONN_IDLE) {
+        set_mode(conn, LLI_CONN_READY);
+        lli_conn_ref(conn); /* the line's, then the owner's */
+        call = true;
+    }
+    lli_unlock(&conn->mu);
+    if (!call)
+        return LL_OK;
+    ll_status status = lli_crew_ready(conn->crew, conn, false);
+    if (status != LL_OK) {
+        fail_queued(conn, request);
+        if (request->op == LLI_OP_CLOSE) {
+            lli_lock(&conn->mu);
+            conn->closing = false;
+            lli_unlock(&conn->mu);
+        }
+        lli_conn_unref(conn);
+        if (lli_request_internal(request))
+            return LL_OK; /* it stays queued */
+        /* A canceller may have been quicker: then it is finished already, and has told so. */
+        return lli_request_claim(request) ? status : LL_OK;
+    }
+    return LL_OK;
+}
+
+void lli_conn_autoclose(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool mine = !conn->closing && !conn->autoclosing;
+    if (mine) {
+        conn->closing = conn->autoclosing = true;
+        lli_conn_ref(conn); /* given back when it has run */
+    }
+    lli_unlock(&conn->mu);
+    if (mine)
+        (void)lli_conn_enqueue(conn, &conn->autoclose); /* internal: stays queued in any case */
+}
+
+void lli_conn_kick(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool call = conn->mode == LLI_CONN_IDLE && !lli_list_empty(&conn->queue);
+    if (call) {
+        set_mode(conn, LLI_CONN_READY);
+        lli_conn_ref(conn);
+    }
+    lli_unlock(&conn->mu);
+    if (call && lli_crew_ready(conn->crew, conn, false) != LL_OK) {
+        fail_queued(conn, NULL);
+        lli_conn_unref(conn);
+    }
+}
+
+void lli_conn_own(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    set_mode(conn, LLI_CONN_OWNED);
+    lli_unlock(&conn->mu);
+}
+
+void lli_conn_yield(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    set_mode(conn, LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    if (lli_crew_ready(conn->crew, conn, false) != LL_OK) {
+        lli_conn_own(conn); /* cannot be: the caller is a thread of the crew */
+        assert(false);
+    }
+}
+
+/* Takes the next request that nobody has dropped, or lets go of the connection. */
+static ll_request *next_request(ll_conn *conn)
+{
+    ll_request *dropped = NULL, *request = NULL;
+    for (;;) {
+        lli_lock(&conn->mu);
+        conn->unpark_pending = false;
+        struct lli_node *node = lli_list_pop(&conn->queue);
+        request = node ? LLI_CONTAINER_OF(node, ll_request, queue_node) : NULL;
+        if (!request) {
+            set_mode(conn, LLI_CONN_IDLE);
+            conn->snapshot.idle = true;
+        } else if (lli_request_claim(request)) {
+            conn->current = request;
+        } else {
+            dropped = request;
+        }
+        lli_unlock(&conn->mu);
+        if (!dropped)
+            return request;
+        ll_request_unref(dropped);
+        dropped = NULL;
+    }
+}
+
+static void update_snapshot(ll_conn *conn)
+{
+    bool open = conn->db.handle != NULL;
+    bool in_transaction = open && lli_db_in_transaction(&conn->db);
+    int64_t total = open ? lli_db_total_changes(&conn->db) : conn->snapshot.total_changes;
+    int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : conn->snapshot.rowid;
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    conn->snapshot.open = open;
+    conn->snapshot.in_transaction = in_transaction;
+    conn->snapshot.total_changes = total;
+    conn->snapshot.rowid = rowid;
+    conn->snapshot.live_cursors = conn->stream_count;
+    lli_unlock(&conn->mu);
+}
+
+/* Puts a request that met a lock back to the front. False: the connection is parked and no longer ours. */
+static bool park(ll_conn *conn, ll_request *request, uint64_t span_ns)
+{
+    lli_crew_park(conn->crew, conn, lli_deadline_after(span_ns));
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    lli_request_park(request);
+    lli_list_push_front(&conn->queue, &request->queue_node);
+    bool go_on = conn->unpark_pending ||
+                 atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE;
+    if (!go_on)
+        set_mode(conn, LLI_CONN_PARKED);
+    lli_unlock(&conn->mu);
+    return go_on;
+}
+
+bool lli_conn_run_one(ll_conn *conn)
+{
+    ll_request *request = next_request(conn);
+    if (!request) {
+        lli_conn_unref(conn);
+        return false;
+    }
+    atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
+    uint64_t park_ns = 0;
+    if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
+        return park(conn, request, park_ns);
+    update_snapshot(conn);
+    lli_run_end(conn, request);
+    return true;
+}
+
+void lli_conn_run(ll_conn *conn)
+{
+    uint64_t until = lli_deadline_after(turn_ns);
+    for (unsigned count = 1; lli_conn_run_one(conn); count++) {
+        if (!lli_crew_waiting(conn->crew))
+            continue;
+        if (count >= TURN_REQUESTS || lli_now_ns() >= until) {
+            lli_conn_yield(conn);
+            return;
+        }
+    }
+}
+
+void lli_conn_unpark(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool parked = conn->mode == LLI_CONN_PARKED;
+    if (parked)
+        set_mode(conn, LLI_CONN_READY);
+    else
+        conn->unpark_pending = true;
+    lli_cond_broadcast(&conn->poked);
+    lli_unlock(&conn->mu);
+    if (parked && lli_crew_ready(conn->crew, conn, true) != LL_OK) {
+        /* No thread at all: the parked request and what waits behind it are told so. */
+        fail_queued(conn, NULL);
+        lli_conn_unref(conn);
+    }
+}
+
+void lli_conn_poke(ll_conn *conn, ll_request *request)
+{
+    lli_lock(&conn->mu);
+    struct lli_node *first = lli_list_first(&conn->queue);
+    bool concerns = conn->current == request || (first && first == &request->queue_node);
+    lli_unlock(&conn->mu);
+    if (concerns)
+        lli_conn_unpark(conn);
+}
+
+void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
+{
+    lli_lock(&conn->mu);
+    if (conn->current)
+        atomic_store_explicit(&conn->current->stop, why, memory_order_relaxed);
+    bool parked = conn->mode == LLI_CONN_PARKED;
+    if (parked) { /* a statement that waits for a lock counts as running */
+        struct lli_node *first = lli_list_first(&conn->queue);
+        atomic_store_explicit(&LLI_CONTAINER_OF(first, ll_request, queue_node)->stop, why,
+                              memory_order_relaxed);
+    }
+    bool wake = parked || conn->current;
+    lli_unlock(&conn->mu);
+    if (wake)
+        lli_conn_unpark(conn);
+}
+
+bool lli_conn_is_at_rest(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool rest = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) &&
+                conn->snapshot.open && !conn->snapshot.in_transaction && !conn->closing;
+    lli_unlock(&conn->mu);
+    return rest;
+}
+
+bool lli_conn_is_closed(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool closed = conn->closing && conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue);
+    lli_unlock(&conn->mu);
+    return closed;
+}

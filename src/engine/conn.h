@@ -1,0 +1,92 @@
+/* conn.h: the connection as an actor: one owner at a time, one queue. */
+#ifndef LLI_ENGINE_CONN_H
+#define LLI_ENGINE_CONN_H
+
+#include "db/api.h"
+#include "db/db.h"
+#include "engine/request.h"
+#include "engine/worker.h"
+
+/* See the drawing in conn.c. */
+enum lli_conn_mode {
+    LLI_CONN_IDLE,
+    LLI_CONN_READY,
+    LLI_CONN_OWNED,
+    LLI_CONN_PARKED,
+    LLI_CONN_MODES
+};
+
+struct ll_conn {
+    /* fixed after creation */
+    struct lli_crew *crew; /* a reference */
+    ll_engine *engine;     /* a reference: where requests complete unless they say otherwise */
+    char *path;            /* NULL when adopted */
+    char *vfs;
+    char **pragmas; /* NULL-terminated, or NULL */
+    ll_open_options options;
+    ll_adopt adopt;
+
+    /* any thread */
+    atomic_uint refs;    /* memory; last unref is acq_rel */
+    atomic_uint handles; /* the user's references; the last one closes */
+
+    /* under mu */
+    lli_mutex mu;
+    lli_cond poked;        /* with mu: wakes a nap */
+    struct lli_list queue; /* of ll_request.queue_node */
+    enum lli_conn_mode mode;
+    ll_request *current;    /* what runs, for interrupt and naps; no reference of its own */
+    bool unpark_pending;    /* a wake-up came before the connection was parked */
+    bool closing;           /* a close was accepted */
+    bool autoclosing;       /* `autoclose` is or was queued */
+    ll_conn_state snapshot; /* after the last request */
+
+    /* under crew->mu */
+    struct lli_node ready_node, crew_node;
+    struct lli_timer park;
+    bool swept; /* seen by the end of the crew */
+
+    /* whoever owns the connection */
+    struct lli_db db;
+    struct lli_error open_error; /* why it is not open */
+    uint64_t busy_timeout_ns;
+    struct lli_list streams; /* of ll_cursor.stream_node: live statements */
+    size_t stream_count;
+    struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
+
+    ll_request autoclose; /* in place, so that the last close needs no memory */
+};
+
+/* A connection with one reference and one handle. Errors: LL_ENOMEM. */
+ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn);
+ll_conn *lli_conn_ref(ll_conn *conn);
+void lli_conn_unref(ll_conn *conn);
+
+/* Appends a request to the queue and calls a worker if nobody has the connection. The queue takes a
+ * reference. Errors: LL_ECLOSED, LL_ESYS; the request is then not queued. */
+ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request);
+/* Queues its own close unless one was accepted already. Cannot fail. */
+void lli_conn_autoclose(ll_conn *conn);
+/* Calls a worker for what was left queued when none could be started. */
+void lli_conn_kick(ll_conn *conn);
+
+/* Moves of whoever takes the connection from the line. */
+void lli_conn_own(ll_conn *conn); /* READY -> OWNED */
+void lli_conn_run(
+    ll_conn *conn); /* until the queue is empty, it is parked, or others wait too long */
+/* One request. False: it is no longer owned by the caller, who may not touch it again. */
+bool lli_conn_run_one(ll_conn *conn);
+void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
+
+/* PARKED -> READY, or a note for one that is about to be parked. Any thread. */
+void lli_conn_unpark(ll_conn *conn);
+/* A request of it was stopped: wakes it if that one is parked or naps. Any thread. */
+void lli_conn_poke(ll_conn *conn, ll_request *request);
+/* Stops what runs. Any thread. */
+void lli_conn_stop_current(ll_conn *conn, enum lli_stop why);
+
+/* Whether nobody has it, nothing is queued and no transaction is open: a commit has nothing to do. */
+bool lli_conn_is_at_rest(ll_conn *conn);
+bool lli_conn_is_closed(ll_conn *conn);
+
+#endif

@@ -1,0 +1,278 @@
+/* run.c: what every kind of request has in common when it runs.
+ *
+ * Stops. Before a request touches SQLite, and whenever it is taken up again after a lock, its stop word is
+ * looked at; while a statement runs the guard does so. If a guard fired during a read, the result is thrown
+ * away whatever sqlite3_step() returned ([M] integrity_check swallows the interruption and reports
+ * corruption that is not there). A write that came to its end in spite of it is reported as applied.
+ *
+ * Locks. SQLITE_BUSY is waited for only where SQLite would have called its busy handler; then the statement
+ * has done nothing yet (or was rolled back whole, in autocommit) and is run again from its start after a
+ * short, even step. PRAGMA journal_mode is the exception: switching a file to WAL reports a lock without
+ * ever asking the handler.
+ *
+ * Outcomes. A statement that fails has no effect; SQLite undoes it. The exceptions are told as unknown:
+ * OR FAIL keeps the rows before the error (then total_changes() has moved), and after an I/O error inside
+ * a commit nobody can say what reached the disk. */
+#include "engine/run.h"
+
+#include "base/alloc.h"
+#include "db/inspect.h"
+#include "db/sqlerror.h"
+#include "engine/engine.h"
+#include "engine/stmt.h"
+#include "engine/stream.h"
+#include "platform/clock.h"
+
+#include <string.h>
+
+/* Steps while waiting for a lock: short at first, for most locks are held for one commit. */
+static const uint64_t park_steps_ns[] = {1 * LLI_MS, 1 * LLI_MS, 2 * LLI_MS, 2 * LLI_MS,
+                                         5 * LLI_MS};
+
+enum {
+    BATCH_BYTES = 256 * 1024
+};
+static const uint64_t batch_ns = 5 * LLI_MS;
+
+void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool committing)
+{
+    struct lli_guard *guard = &conn->db.guard;
+    lli_guard_arm(guard);
+    guard->stop = &request->stop;
+    guard->deadline_ns = request->flags & LL_SUBMIT_SHIELD ? LLI_NEVER : request->deadline_ns;
+    guard->interruptible = interruptible;
+    guard->committing = committing;
+    if (!request->started) {
+        request->started = true;
+        request->busy_until_ns = conn->busy_timeout_ns > 0
+                                   ? lli_deadline_after(conn->busy_timeout_ns)
+                                   : 0;
+    }
+    guard->busy_until_ns = request->busy_until_ns;
+}
+
+int lli_run_step(ll_conn *conn, sqlite3_stmt *stmt, bool read_only)
+{
+    int rc = lli_sq.step(stmt);
+    if (LLI_UNLIKELY(conn->db.guard.stopped != LLI_STOP_NONE) && (read_only || rc != SQLITE_DONE))
+        return SQLITE_INTERRUPT;
+    return rc;
+}
+
+bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_kind kind,
+                         uint64_t *ret_park_ns)
+{
+    if ((rc & 0xff) != SQLITE_BUSY || conn->db.guard.stopped != LLI_STOP_NONE)
+        return false;
+    if (!conn->db.guard.lock_asked && kind != LLI_KIND_PRAGMA_JOURNAL_MODE)
+        return false;
+    uint64_t now = lli_now_ns();
+    if (now >= request->busy_until_ns)
+        return false;
+    uint64_t waited = conn->busy_timeout_ns - (request->busy_until_ns - now);
+    size_t step = 0;
+    uint64_t sum = 0;
+    while (step + 1 < LLI_COUNT(park_steps_ns) && (sum += park_steps_ns[step]) <= waited)
+        step++;
+    uint64_t left = request->busy_until_ns - now;
+    uint64_t until_deadline = request->deadline_ns > now ? request->deadline_ns - now : 0;
+    uint64_t span = park_steps_ns[step];
+    if (span > left)
+        span = left;
+    if (span > until_deadline)
+        span = until_deadline > 0 ? until_deadline : 1;
+    *ret_park_ns = span;
+    return true;
+}
+
+void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
+{
+    enum lli_stop stopped = conn->db.guard.stopped;
+    if (stopped != LLI_STOP_NONE && (rc & 0xff) == SQLITE_INTERRUPT) {
+        lli_request_set_stopped(request, stopped, changed);
+        return;
+    }
+    if (stopped != LLI_STOP_NONE && (rc & 0xff) == SQLITE_BUSY) { /* given up while waiting */
+        lli_request_set_stopped(request, stopped, changed);
+        return;
+    }
+    lli_error_from_sqlite(&request->error, conn->db.handle, rc);
+    int primary = rc & 0xff;
+    bool doubtful = primary == SQLITE_IOERR && !request->read_only;
+    request->outcome = changed || doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
+}
+
+int lli_run_text(ll_conn *conn, const char *sql)
+{
+    struct lli_stmt *stmt;
+    struct lli_error error = {0};
+    if (lli_stmt_take(&conn->db.cache, sql, strlen(sql), &stmt, &error) != LL_OK) {
+        int code = error.pub.sqlite_code != 0 ? error.pub.sqlite_code : SQLITE_NOMEM;
+        lli_error_done(&error);
+        return code;
+    }
+    int rc;
+    do
+        rc = lli_sq.step(stmt->raw);
+    while (rc == SQLITE_ROW);
+    lli_stmt_give(&conn->db.cache, stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int lli_run_begin(ll_conn *conn, ll_begin begin, enum lli_kind kind)
+{
+    static const char *const texts[] = {
+        [LL_BEGIN_DEFERRED] = "BEGIN DEFERRED",
+        [LL_BEGIN_IMMEDIATE] = "BEGIN IMMEDIATE",
+        [LL_BEGIN_EXCLUSIVE] = "BEGIN EXCLUSIVE",
+    };
+    if (begin == LL_BEGIN_NONE || kind != LLI_KIND_DML || lli_db_in_transaction(&conn->db))
+        return SQLITE_OK;
+    return lli_run_text(conn, texts[begin]);
+}
+
+ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
+                        bool *ret_more, struct lli_error *error)
+{
+    *ret_more = false;
+    bool interruptible = !lli_db_in_transaction(&conn->db) ||
+                         !lli_stmt_uses_vtab(&conn->db.cache, stmt);
+    lli_run_arm(conn, request, interruptible, false);
+    uint64_t until = lli_deadline_after(batch_ns);
+    ll_batch *batch = NULL;
+    for (;;) {
+        int rc = lli_run_step(conn, stmt->raw, true);
+        if (rc == SQLITE_DONE)
+            return batch;
+        ll_status status = LL_OK;
+        if (rc == SQLITE_ROW) {
+            if (!batch && !(batch = lli_batch_new(ll_columns_count(stmt->columns))))
+                status = LL_ENOMEM;
+            else
+                status = lli_batch_add(batch, conn->db.handle, stmt->raw);
+        }
+        if (status != LL_OK) {
+            lli_error_set(error, status, "out of memory for a row");
+        } else if (rc != SQLITE_ROW) {
+            if (conn->db.guard.stopped != LLI_STOP_NONE) {
+                lli_error_set(error, LL_ESQL, "interrupted");
+                error->pub.sqlite_code = SQLITE_INTERRUPT;
+            } else {
+                lli_error_from_sqlite(error, conn->db.handle, rc);
+            }
+        }
+        if (error->pub.status < 0)
+            return batch; /* the rows before the error are delivered before it */
+        if (batch->rows >= rows || batch->bytes >= BATCH_BYTES ||
+            ((batch->rows & 15) == 0 && lli_now_ns() >= until)) {
+            *ret_more = true;
+            return batch;
+        }
+    }
+}
+
+static void run_call(ll_conn *conn, ll_request *request)
+{
+    lli_run_arm(conn, request, true, false);
+    int rc = request->in.call.call(conn->db.handle, request->in.call.arg);
+    request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
+    if (rc == SQLITE_OK) {
+        request->outcome = LL_APPLIED;
+        return;
+    }
+    lli_run_fail(conn, request, rc, true);
+}
+
+/* Whether the connection can serve the request; sets its error if not. */
+static bool can_serve(ll_conn *conn, ll_request *request)
+{
+    if (conn->db.handle)
+        return true;
+    if (conn->open_error.pub.status < 0)
+        lli_error_set(&request->error, LL_ECLOSED, "the connection was never opened: %s",
+                      conn->open_error.pub.message);
+    else
+        lli_error_set(&request->error, LL_ECLOSED, "the connection is closed");
+    request->outcome = LL_NOT_APPLIED;
+    return false;
+}
+
+enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    switch (request->op) { /* these happen whatever was said meanwhile */
+    case LLI_OP_CLOSE:
+    case LLI_OP_AUTOCLOSE:
+        lli_run_close(conn, request);
+        return LLI_RUN_DONE;
+    case LLI_OP_PUMP:
+        lli_stream_pump(request->in.cursor);
+        return LLI_RUN_DONE;
+    case LLI_OP_END:
+        lli_stream_end(request->in.cursor);
+        return LLI_RUN_DONE;
+    case LLI_OP_UNPREPARE:
+        lli_run_unprepare(conn, request);
+        return LLI_RUN_DONE;
+    default:
+        break;
+    }
+    if (request->op == LLI_OP_OPEN)
+        return lli_run_open(conn, request, ret_park_ns);
+    enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
+    if (stop != LLI_STOP_NONE && request->progress == 0 && !request->savepoint) {
+        lli_request_set_stopped(request, stop, false);
+        return LLI_RUN_DONE;
+    }
+    if (!can_serve(conn, request))
+        return LLI_RUN_DONE;
+    if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
+        lli_guard_install(&conn->db.guard, conn->db.handle);
+    switch (request->op) {
+    case LLI_OP_SQL:
+        return lli_run_sql(conn, request, ret_park_ns);
+    case LLI_OP_MANY:
+        return lli_run_many(conn, request, ret_park_ns);
+    case LLI_OP_SCRIPT:
+        return lli_run_script(conn, request, ret_park_ns);
+    case LLI_OP_CALL:
+        run_call(conn, request);
+        return LLI_RUN_DONE;
+    case LLI_OP_PREPARE:
+        lli_run_prepare(conn, request);
+        return LLI_RUN_DONE;
+    default:
+        assert(false);
+        return LLI_RUN_DONE;
+    }
+}
+
+static void handle_free(ll_stmt *handle)
+{
+    ll_conn *conn = handle->conn;
+    ll_columns_unref(handle->columns);
+    lli_free(handle->text);
+    lli_free(handle);
+    lli_live(-1);
+    lli_conn_unref(conn);
+}
+
+void lli_run_end(ll_conn *conn, ll_request *request)
+{
+    switch (request->op) {
+    case LLI_OP_PUMP:
+        return;
+    case LLI_OP_END:
+        lli_stream_unref(request->in.cursor);
+        return;
+    case LLI_OP_UNPREPARE:
+        handle_free(request->in.stmt);
+        return;
+    case LLI_OP_AUTOCLOSE:
+        lli_conn_unref(conn);
+        return;
+    default:
+        lli_request_finish(request);
+        ll_request_unref(request);
+        return;
+    }
+}

@@ -1,0 +1,47 @@
+/* run.h: carrying out one request on the thread that owns its connection. */
+#ifndef LLI_ENGINE_RUN_H
+#define LLI_ENGINE_RUN_H
+
+#include "db/api.h"
+#include "engine/conn.h"
+
+enum lli_run_result {
+    LLI_RUN_DONE, /* the results are set */
+    LLI_RUN_PARK  /* a lock was not free: run it again after *ret_park_ns */
+};
+
+/* Runs a request. Owner only. */
+enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+/* Tells that it is done and gives the queue's reference back. Nothing of the request may be used later. */
+void lli_run_end(ll_conn *conn, ll_request *request);
+
+/* One batch of a live statement for `request` (a pump). *ret_more: the statement is still live. NULL when
+ * there were no rows, or on an error. */
+ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
+                        bool *ret_more, struct lli_error *error);
+
+/* For the files that run the kinds of requests; see run.c. */
+
+/* Sets the guard for a statement that reads only, or not. */
+void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool committing);
+/* Steps; a guard that fired turns whatever SQLite said into SQLITE_INTERRUPT. */
+int lli_run_step(ll_conn *conn, sqlite3_stmt *stmt, bool read_only);
+/* Whether a statement that ended with `rc` met a lock that is worth waiting for; sets *ret_park_ns. */
+bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_kind kind,
+                         uint64_t *ret_park_ns);
+/* The error of a statement that ended with `rc`, and its outcome. */
+void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
+/* Runs a text of ours to its end. */
+int lli_run_text(ll_conn *conn, const char *sql);
+
+enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+void lli_run_close(ll_conn *conn, ll_request *request);
+void lli_run_prepare(ll_conn *conn, ll_request *request);
+void lli_run_unprepare(ll_conn *conn, ll_request *request);
+/* Opens a transaction before a DML statement, if asked to and none is open. SQLITE_OK or its error. */
+int lli_run_begin(ll_conn *conn, ll_begin begin, enum lli_kind kind);
+
+#endif

@@ -1,0 +1,228 @@
+/* run_many.c: one statement for many rows of parameters, and texts of many statements: one hop each.
+ *
+ * Both may meet a lock midway. What is done stays done and is remembered in the request (`progress`, the
+ * script's `position`), the connection is parked, and the next run goes on where this one ended. When such
+ * a request is stopped, it has an effect already, which its outcome tells.
+ *
+ * An atomic executemany runs inside a savepoint: on an error it is rolled back to it and nothing stays.
+ * A statement that ends the whole transaction (OR ROLLBACK, a full disk) takes the savepoint with it; then
+ * there is nothing left to roll back. */
+#include "db/bind.h"
+#include "db/sqlerror.h"
+#include "engine/run.h"
+
+#include <limits.h>
+
+static const char savepoint_text[] = "SAVEPOINT looplite_many";
+static const char rollback_text[] = "ROLLBACK TO looplite_many";
+static const char release_text[] = "RELEASE looplite_many";
+
+/* Ends the savepoint of an atomic run. `failed`: takes its rows back first. */
+static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
+{
+    if (!request->savepoint || !lli_db_in_transaction(&conn->db)) {
+        request->savepoint = false;
+        return SQLITE_OK;
+    }
+    conn->db.guard.committing = true; /* a stop may not tear this apart */
+    int rc = SQLITE_OK;
+    if (failed)
+        rc = lli_run_text(conn, rollback_text);
+    if (rc == SQLITE_OK)
+        rc = lli_run_text(conn, release_text);
+    if (rc == SQLITE_OK)
+        request->savepoint = false;
+    return rc;
+}
+
+static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+{
+    lli_stmt_give(&conn->db.cache, stmt);
+    bool atomic = request->in.many.many.atomic;
+    int rc = end_savepoint(conn, request, true);
+    if (rc != SQLITE_OK)
+        lli_run_text(conn, "ROLLBACK"); /* the only thing left that takes the rows back */
+    if (atomic) {
+        request->outcome = LL_NOT_APPLIED;
+        request->changes = 0;
+        request->progress = 0;
+    } else {
+        request->outcome = request->progress > 0 ? LL_UNKNOWN : LL_NOT_APPLIED;
+    }
+}
+
+/* Runs the statement for one row. */
+static int run_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+{
+    const ll_many *many = &request->in.many.many;
+    ll_params params = {many->values + request->progress * many->width, many->names, many->width};
+    if (lli_bind(conn->db.handle, stmt->raw, &params, false, &request->error) != LL_OK)
+        return SQLITE_ERROR;
+    int rc;
+    do
+        rc = lli_run_step(conn, stmt->raw, stmt->read_only);
+    while (rc == SQLITE_ROW);
+    if (rc == SQLITE_DONE && stmt->kind == LLI_KIND_DML)
+        request->changes += lli_db_changes(&conn->db);
+    return rc;
+}
+
+enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    const ll_many *many = &request->in.many.many;
+    struct lli_stmt *stmt;
+    lli_run_arm(conn, request, true, false);
+    if (lli_stmt_take(&conn->db.cache, many->text, request->in.many.size, &stmt, &request->error) !=
+        LL_OK) {
+        int code = request->error.pub.sqlite_code;
+        if (request->error.pub.status == LL_EBUSY && request->progress == 0 &&
+            lli_run_should_park(conn, request, code, LLI_KIND_OTHER, ret_park_ns)) {
+            lli_error_done(&request->error);
+            return LLI_RUN_PARK;
+        }
+        request->outcome = request->progress > 0 ? LL_UNKNOWN : LL_NOT_APPLIED;
+        return LLI_RUN_DONE;
+    }
+    request->read_only = stmt->read_only;
+    request->dml = stmt->kind == LLI_KIND_DML;
+    if (many->dml_only && !request->dml) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        lli_error_set(&request->error, LL_EINVAL, "executemany() can only execute DML statements.");
+        return LLI_RUN_DONE;
+    }
+    enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
+    if (stop != LLI_STOP_NONE) { /* taken up again after a lock, but stopped meanwhile */
+        lli_request_set_stopped(request, stop, request->progress > 0);
+        many_failed(conn, request, stmt);
+        return LLI_RUN_DONE;
+    }
+    bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
+    lli_run_arm(conn, request, interruptible, false);
+    int rc = lli_run_begin(conn, many->begin_before, stmt->kind);
+    if (rc == SQLITE_OK && many->atomic && !request->savepoint) {
+        rc = lli_run_text(conn, savepoint_text);
+        request->savepoint = rc == SQLITE_OK;
+    }
+    rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
+    while (rc == SQLITE_DONE && stmt->raw && request->progress < many->rows) {
+        /* Between two rows anything may stop it; inside one only what is interruptible. */
+        stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
+        if (stop != LLI_STOP_NONE && !(request->flags & LL_SUBMIT_SHIELD)) {
+            conn->db.guard.stopped = stop;
+            rc = SQLITE_INTERRUPT;
+            break;
+        }
+        rc = run_row(conn, request, stmt);
+        lli_sq.reset(stmt->raw);
+        if (rc == SQLITE_DONE)
+            request->progress++;
+    }
+    request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
+    if (rc == SQLITE_DONE) {
+        rc = end_savepoint(conn, request, false);
+        if (rc == SQLITE_OK) {
+            lli_stmt_give(&conn->db.cache, stmt);
+            request->outcome = LL_APPLIED;
+            return LLI_RUN_DONE;
+        }
+    }
+    if (request->error.pub.status == LL_OK &&
+        lli_run_should_park(conn, request, rc, stmt->kind, ret_park_ns)) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_PARK;
+    }
+    if (request->error.pub.status == LL_OK)
+        lli_run_fail(conn, request, rc, false);
+    many_failed(conn, request, stmt);
+    return LLI_RUN_DONE;
+}
+
+/* Whether the script is past its last statement. */
+static bool script_at_end(const ll_request *request)
+{
+    size_t at = request->position;
+    return at >= request->in.script.size ||
+           lli_classify(request->in.script.text + at, request->in.script.size - at) ==
+               LLI_KIND_EMPTY;
+}
+
+/* Runs the statement at the script's position and moves behind it. */
+static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kind *ret_kind)
+{
+    const char *text = request->in.script.text + request->position;
+    size_t size = request->in.script.size - request->position;
+    *ret_kind = lli_classify(text, size);
+    if (size > INT_MAX - 1)
+        return SQLITE_TOOBIG;
+    lli_run_arm(conn, request, true, *ret_kind == LLI_KIND_COMMIT || *ret_kind == LLI_KIND_RELEASE);
+    sqlite3_stmt *stmt = NULL;
+    const char *tail = NULL;
+    int rc = lli_sq.prepare_v3(conn->db.handle, text, (int)size, 0, &stmt, &tail);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (stmt) {
+        bool read_only = lli_sq.stmt_readonly(stmt) != 0;
+        request->read_only = request->read_only && read_only;
+        conn->db.guard.interruptible = read_only || (request->flags & LL_SUBMIT_INTERRUPT);
+        bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
+        if (busy_pragma)
+            lli_sq.busy_timeout(conn->db.handle, (int)(conn->busy_timeout_ns / LLI_MS));
+        while ((rc = lli_run_step(conn, stmt, read_only)) == SQLITE_ROW) {
+            if (busy_pragma) {
+                int ms = lli_sq.column_int(stmt, 0);
+                conn->busy_timeout_ns = ms > 0 ? (uint64_t)ms * LLI_MS : 0;
+            }
+        }
+        if (busy_pragma)
+            lli_guard_install(&conn->db.guard, conn->db.handle);
+        /* The error has to be read before the statement is finalised. */
+        if (rc != SQLITE_DONE && !((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_INTERRUPT))
+            lli_run_fail(conn, request, rc, false);
+        lli_sq.finalize(stmt);
+    }
+    if (rc == SQLITE_OK || rc == SQLITE_DONE) {
+        request->position += (size_t)(tail - text);
+        request->progress += stmt != NULL;
+        request->started = false; /* each statement has the whole busy timeout */
+        return SQLITE_OK;
+    }
+    return rc;
+}
+
+enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    int64_t before = lli_db_total_changes(&conn->db);
+    int rc = SQLITE_OK;
+    enum lli_kind kind = LLI_KIND_COMMIT;
+    if (request->in.script.commit_first && lli_db_in_transaction(&conn->db)) {
+        lli_run_arm(conn, request, false, true);
+        rc = lli_run_text(conn, "COMMIT");
+    }
+    if (rc == SQLITE_OK)
+        request->in.script.commit_first = false;
+    if (request->progress == 0 && request->position == 0)
+        request->read_only = true;
+    while (rc == SQLITE_OK && !script_at_end(request)) {
+        enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop,
+                                                                 memory_order_relaxed);
+        if (stop != LLI_STOP_NONE && !(request->flags & LL_SUBMIT_SHIELD)) {
+            conn->db.guard.stopped = stop;
+            rc = SQLITE_INTERRUPT;
+            break;
+        }
+        rc = run_script_statement(conn, request, &kind);
+    }
+    request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
+    request->changes += lli_db_total_changes(&conn->db) - before;
+    if (rc == SQLITE_OK) {
+        request->outcome = LL_APPLIED;
+        return LLI_RUN_DONE;
+    }
+    if (lli_run_should_park(conn, request, rc, kind, ret_park_ns))
+        return LLI_RUN_PARK;
+    if (request->error.pub.status == LL_OK)
+        lli_run_fail(conn, request, rc, false);
+    request->outcome = request->progress > 0 || request->outcome == LL_UNKNOWN ? LL_UNKNOWN
+                                                                               : LL_NOT_APPLIED;
+    return LLI_RUN_DONE;
+}

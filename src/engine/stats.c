@@ -1,0 +1,36 @@
+/* stats.c: reading counters. They are relaxed atomics: each is right, their sum at one instant is not
+ * promised. */
+#include "engine/conn.h"
+#include "engine/engine.h"
+
+#include <string.h>
+
+void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
+{
+    memset(ret_stats, 0, sizeof *ret_stats);
+    if (!engine || lli_engine_foreign(engine))
+        return;
+#define READ(name) ret_stats->name = atomic_load_explicit(&engine->stats.name, memory_order_relaxed)
+    READ(submitted);
+    READ(completed);
+    READ(immediate);
+    READ(cancelled);
+    READ(timed_out);
+    READ(failed);
+    READ(dispatches);
+    READ(wakeups);
+#undef READ
+    lli_crew_get_stats(engine->crew, ret_stats);
+}
+
+void ll_conn_get_state(const ll_conn *conn, ll_conn_state *ret_state)
+{
+    memset(ret_state, 0, sizeof *ret_state);
+    if (!conn || lli_engine_foreign(conn->engine))
+        return;
+    ll_conn *mine = (ll_conn *)(uintptr_t)conn;
+    lli_lock(&mine->mu);
+    *ret_state = mine->snapshot;
+    ret_state->closing = mine->closing;
+    lli_unlock(&mine->mu);
+}

@@ -1,0 +1,413 @@
+/* worker.c: borrowed threads.
+ *
+ * A connection with work stands in the crew's line; a worker takes it, runs what is queued, and lets go of
+ * it. Threads are started when a connection is ready and nobody is idle, up to `max`; an idle one first
+ * spins for some microseconds if there is a core to spare ([M] handing work to a sleeping thread and back
+ * costs 46 us, to a spinning one 0.05), then waits, and leaves after `linger_ns`.
+ *
+ * Time. Connections parked for a lock lie in a heap of timers. One idle worker, the keeper, waits no longer
+ * than until the earliest of them; the others wait for work. A worker that takes a job while timers are
+ * armed and nobody is idle sees to it that another thread keeps the time, if one is allowed; if all `max`
+ * are busy, whoever finishes first looks at the timers. So locked connections make progress even when
+ * every event loop is blocked, and a thousand parked connections cost one thread.
+ *
+ * Naps. A transaction that holds the write lock and has to wait (for readers to leave, in COMMIT) waits
+ * inside SQLite. Its thread does not count against `max` meanwhile, else the readers it waits for might
+ * never get a thread.
+ *
+ * Lock order: mu is never held together with a connection's mutex, nor across SQLite or a callback. */
+#include "engine/worker.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "engine/conn.h"
+#include "platform/clock.h"
+
+struct worker {
+    struct lli_node node; /* crew->left, under crew->mu */
+    struct lli_crew *crew;
+    lli_thread thread;
+};
+
+enum {
+    LEAST_WORKERS = 4,
+    SPIN_NS = 20 * 1000
+};
+
+static const uint64_t default_linger_ns = 2 * LLI_SECOND;
+
+struct lli_crew *lli_crew_new(unsigned max_workers, uint64_t linger_ns, bool step)
+{
+    struct lli_crew *crew = lli_new(sizeof *crew);
+    if (!crew)
+        return NULL;
+    crew->cores = lli_cores();
+    crew->max = max_workers;
+    if (crew->max == 0)
+        crew->max = 2 * crew->cores > LEAST_WORKERS ? 2 * crew->cores : LEAST_WORKERS;
+    crew->linger_ns = linger_ns > 0 ? linger_ns : default_linger_ns;
+    crew->step = step;
+    atomic_init(&crew->refs, 1);
+    lli_mutex_init(&crew->mu);
+    lli_cond_init(&crew->work);
+    lli_cond_init(&crew->gone);
+    lli_list_init(&crew->ready);
+    lli_list_init(&crew->conns);
+    lli_list_init(&crew->left);
+    return crew;
+}
+
+struct lli_crew *lli_crew_ref(struct lli_crew *crew)
+{
+    atomic_fetch_add_explicit(&crew->refs, 1, memory_order_relaxed);
+    return crew;
+}
+
+void lli_crew_unref(struct lli_crew *crew)
+{
+    if (atomic_fetch_sub_explicit(&crew->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    lli_timers_done(&crew->parked);
+    lli_cond_done(&crew->gone);
+    lli_cond_done(&crew->work);
+    lli_mutex_done(&crew->mu);
+    lli_free(crew);
+}
+
+/* Under mu. */
+static ll_conn *pop_ready(struct lli_crew *crew)
+{
+    struct lli_node *node = lli_list_pop(&crew->ready);
+    if (!node)
+        return NULL;
+    atomic_fetch_sub_explicit(&crew->ready_hint, 1, memory_order_relaxed);
+    return LLI_CONTAINER_OF(node, ll_conn, ready_node);
+}
+
+/* Joins the threads that have ended. Called without mu. */
+static void join_left(struct lli_crew *crew)
+{
+    for (;;) {
+        lli_lock(&crew->mu);
+        struct lli_node *node = lli_list_pop(&crew->left);
+        lli_unlock(&crew->mu);
+        if (!node)
+            return;
+        struct worker *worker = LLI_CONTAINER_OF(node, struct worker, node);
+        lli_thread_join(worker->thread);
+        lli_free(worker);
+    }
+}
+
+static void *worker_main(void *arg);
+
+/* Starts a thread. Under mu, which is not let go: the new thread waits for it. */
+static ll_status start_thread(struct lli_crew *crew)
+{
+    struct worker *worker = lli_new(sizeof *worker);
+    if (!worker)
+        return lli_refuse(LL_ENOMEM, "out of memory for a worker thread");
+    worker->crew = lli_crew_ref(crew);
+    crew->threads++;
+    ll_status status = lli_thread_start(&worker->thread, worker_main, worker);
+    if (status != LL_OK) {
+        crew->threads--;
+        atomic_fetch_sub_explicit(&crew->refs, 1,
+                                  memory_order_relaxed); /* the caller has another */
+        lli_free(worker);
+        return status;
+    }
+    if (crew->threads > crew->peak)
+        crew->peak = crew->threads;
+    atomic_fetch_add_explicit(&crew->stats.threads_started, 1, memory_order_relaxed);
+    return LL_OK;
+}
+
+/* Sees to it that somebody looks at the line, or at the timers. Under mu. */
+static ll_status call_worker(struct lli_crew *crew)
+{
+    if (crew->step)
+        return LL_OK;
+    if (crew->idle > 0) {
+        lli_cond_signal(&crew->work);
+        return LL_OK;
+    }
+    if (crew->spinning > 0 || crew->threads - crew->napping >= crew->max)
+        return LL_OK;
+    ll_status status = start_thread(crew);
+    return crew->threads > crew->napping ? LL_OK : status; /* those that run will come to it */
+}
+
+ll_status lli_crew_add(struct lli_crew *crew, ll_conn *conn)
+{
+    lli_lock(&crew->mu);
+    ll_status status = lli_timers_reserve(&crew->parked, (size_t)crew->connections + 1);
+    if (status == LL_OK) {
+        lli_list_push(&crew->conns, &conn->crew_node);
+        crew->connections++;
+    }
+    lli_unlock(&crew->mu);
+    return status;
+}
+
+void lli_crew_remove(struct lli_crew *crew, ll_conn *conn)
+{
+    lli_lock(&crew->mu);
+    lli_timer_disarm(&crew->parked, &conn->park);
+    if (lli_node_linked(&conn->crew_node)) {
+        lli_list_remove(&conn->crew_node);
+        crew->connections--;
+    }
+    lli_unlock(&crew->mu);
+}
+
+ll_status lli_crew_ready(struct lli_crew *crew, ll_conn *conn, bool unpark)
+{
+    lli_lock(&crew->mu);
+    if (unpark)
+        lli_timer_disarm(&crew->parked, &conn->park);
+    lli_list_push(&crew->ready, &conn->ready_node);
+    atomic_fetch_add_explicit(&crew->ready_hint, 1, memory_order_relaxed);
+    ll_status status = LL_OK;
+    /* After the last engine there may be no thread left, and none is started for somebody who waits: the
+     * caller runs it himself. */
+    bool alone = crew->stopping && !crew->orphaned && crew->threads == 0 && !crew->step;
+    if (!alone)
+        status = call_worker(crew);
+    if (status != LL_OK && crew->stopping) {
+        status = LL_OK;
+        alone = true;
+    }
+    if (status != LL_OK) {
+        lli_list_remove(&conn->ready_node);
+        atomic_fetch_sub_explicit(&crew->ready_hint, 1, memory_order_relaxed);
+    }
+    lli_unlock(&crew->mu);
+    if (alone)
+        lli_crew_run_here(crew);
+    return status;
+}
+
+void lli_crew_park(struct lli_crew *crew, ll_conn *conn, uint64_t due_ns)
+{
+    lli_lock(&crew->mu);
+    uint64_t before = lli_timers_next(&crew->parked);
+    lli_timer_arm(&crew->parked, &conn->park, due_ns);
+    if (due_ns < before && crew->keeper) {
+        crew->keeper = false;
+        lli_cond_broadcast(&crew->work); /* the keeper, wherever it stands among the idle */
+    }
+    lli_unlock(&crew->mu);
+    atomic_fetch_add_explicit(&crew->stats.parks, 1, memory_order_relaxed);
+}
+
+bool lli_crew_waiting(struct lli_crew *crew)
+{
+    return atomic_load_explicit(&crew->ready_hint, memory_order_relaxed) > 0;
+}
+
+void lli_crew_nap_begin(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    crew->napping++;
+    if (!lli_list_empty(&crew->ready) || crew->parked.count > 0)
+        (void)call_worker(crew); /* if none can be started, those that run will come to it */
+    lli_unlock(&crew->mu);
+}
+
+void lli_crew_nap_end(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    crew->napping--;
+    lli_unlock(&crew->mu);
+}
+
+ll_conn *lli_crew_take(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    ll_conn *conn = pop_ready(crew);
+    lli_unlock(&crew->mu);
+    if (conn) {
+        atomic_fetch_add_explicit(&crew->stats.hops, 1, memory_order_relaxed);
+        lli_conn_own(conn);
+    }
+    return conn;
+}
+
+bool lli_crew_fire(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    struct lli_timer *timer = NULL;
+    if (crew->parked.count > 0)
+        timer = lli_timers_pop_due(&crew->parked, lli_now_ns());
+    /* An armed timer keeps its connection alive: it has a parked request. */
+    ll_conn *conn = timer ? LLI_CONTAINER_OF(timer, ll_conn, park) : NULL;
+    if (conn)
+        lli_conn_ref(conn);
+    lli_unlock(&crew->mu);
+    if (!conn)
+        return false;
+    lli_conn_unpark(conn);
+    lli_conn_unref(conn);
+    return true;
+}
+
+uint64_t lli_crew_next_due(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    uint64_t due = lli_timers_next(&crew->parked);
+    lli_unlock(&crew->mu);
+    return due;
+}
+
+void lli_crew_run_here(struct lli_crew *crew)
+{
+    ll_conn *conn;
+    while ((conn = lli_crew_take(crew)) != NULL)
+        lli_conn_run(conn);
+}
+
+/* Waits for work. Under mu; false: leave. */
+static bool wait_for_work(struct lli_crew *crew)
+{
+    if (crew->cores > 1 && crew->spinning == 0) {
+        crew->spinning++;
+        lli_unlock(&crew->mu);
+        uint64_t until = lli_deadline_after(SPIN_NS);
+        while (!lli_crew_waiting(crew) && lli_now_ns() < until)
+            lli_spin_pause();
+        lli_lock(&crew->mu);
+        crew->spinning--;
+        if (!lli_list_empty(&crew->ready))
+            return true;
+    }
+    uint64_t leave = lli_deadline_after(crew->linger_ns);
+    while (lli_list_empty(&crew->ready)) {
+        if (crew->stopping && crew->parked.count == 0)
+            return false;
+        uint64_t now = lli_now_ns();
+        uint64_t due = lli_timers_next(&crew->parked);
+        if (due <= now)
+            return true;
+        bool keep = due != LLI_NEVER && !crew->keeper;
+        if (!keep && now >= leave)
+            return false;
+        if (keep)
+            crew->keeper = true;
+        crew->idle++;
+        lli_cond_wait_until(&crew->work, &crew->mu, keep ? due : leave);
+        crew->idle--;
+        if (keep)
+            crew->keeper = false;
+    }
+    return true;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct lli_crew *crew = worker->crew;
+    lli_thread_be_worker();
+    lli_lock(&crew->mu);
+    for (;;) {
+        lli_unlock(&crew->mu);
+        while (lli_crew_fire(crew)) {}
+        ll_conn *conn = lli_crew_take(crew);
+        if (conn) {
+            lli_lock(&crew->mu);
+            if (crew->idle == 0 && crew->spinning == 0 &&
+                (crew->parked.count > 0 || !lli_list_empty(&crew->ready)))
+                (void)call_worker(crew); /* somebody has to keep the time, or take the next */
+            lli_unlock(&crew->mu);
+            lli_conn_run(conn);
+            lli_lock(&crew->mu);
+            continue;
+        }
+        lli_lock(&crew->mu);
+        if (!wait_for_work(crew))
+            break;
+    }
+    crew->threads--;
+    bool orphaned = crew->orphaned;
+    if (orphaned)
+        lli_thread_detach_self();
+    else
+        lli_list_push(&crew->left, &worker->node);
+    lli_cond_broadcast(&crew->gone);
+    lli_unlock(&crew->mu);
+    if (orphaned)
+        lli_free(worker);
+    lli_crew_unref(crew);
+    return NULL;
+}
+
+void lli_crew_join_engine(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    crew->engines++;
+    lli_unlock(&crew->mu);
+    join_left(crew);
+}
+
+/* Closes what is still open, one connection after the other. */
+static void close_all(struct lli_crew *crew)
+{
+    for (;;) {
+        ll_conn *conn = NULL;
+        lli_lock(&crew->mu);
+        for (struct lli_node *node = lli_list_first(&crew->conns); node && !conn;
+             node = lli_list_next(&crew->conns, node)) {
+            ll_conn *candidate = LLI_CONTAINER_OF(node, ll_conn, crew_node);
+            if (!candidate->swept) {
+                candidate->swept = true;
+                conn = candidate;
+                lli_conn_ref(conn);
+            }
+        }
+        lli_unlock(&crew->mu);
+        if (!conn)
+            return;
+        lli_conn_autoclose(conn);
+        lli_conn_kick(conn);
+        lli_conn_unref(conn);
+    }
+}
+
+void lli_crew_leave_engine(struct lli_crew *crew, bool wait)
+{
+    lli_lock(&crew->mu);
+    bool last = --crew->engines == 0;
+    if (last) {
+        crew->stopping = true;
+        crew->orphaned = !wait;
+    }
+    lli_unlock(&crew->mu);
+    if (!last)
+        return;
+    close_all(crew);
+    if (wait)
+        lli_crew_run_here(crew); /* this thread lends a hand: there may be no other */
+    lli_lock(&crew->mu);
+    lli_cond_broadcast(&crew->work);
+    while (wait && crew->threads > 0)
+        lli_cond_wait(&crew->gone, &crew->mu);
+    lli_unlock(&crew->mu);
+    if (wait)
+        lli_crew_run_here(crew);
+    join_left(crew);
+}
+
+void lli_crew_get_stats(struct lli_crew *crew, ll_stats *ret_stats)
+{
+    ret_stats->worker_runs = atomic_load_explicit(&crew->stats.runs, memory_order_relaxed);
+    ret_stats->hops = atomic_load_explicit(&crew->stats.hops, memory_order_relaxed);
+    ret_stats->parks = atomic_load_explicit(&crew->stats.parks, memory_order_relaxed);
+    ret_stats->threads_started = atomic_load_explicit(&crew->stats.threads_started,
+                                                      memory_order_relaxed);
+    lli_lock(&crew->mu);
+    ret_stats->threads = crew->threads;
+    ret_stats->threads_idle = crew->idle + crew->spinning;
+    ret_stats->threads_peak = crew->peak;
+    ret_stats->connections = crew->connections;
+    lli_unlock(&crew->mu);
+}

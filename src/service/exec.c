@@ -1,0 +1,136 @@
+/* exec.c: statements: one, one for many rows, and scripts. */
+#include "engine/submit.h"
+
+#include <string.h>
+
+/* A commit, a rollback and a release are never dropped by cancelling: whoever asked for them relies on the
+ * transaction being over, and a task that is cancelled asks for them on its way out. */
+static bool ends_transaction(enum lli_kind kind)
+{
+    return kind == LLI_KIND_COMMIT || kind == LLI_KIND_ROLLBACK || kind == LLI_KIND_RELEASE;
+}
+
+/* The size of a text argument, checked. */
+static ll_status text_size(const char *text, size_t size, const char *caller, size_t *ret_size)
+{
+    if (!text)
+        return lli_refuse(LL_EINVAL, "%s: text is NULL", caller);
+    if (size == LL_NUL_TERMINATED)
+        size = strlen(text);
+    const char *nul = memchr(text, '\0', size);
+    if (nul)
+        return lli_refuse(LL_EINVAL, "%s: the SQL text contains a null character at byte %zu",
+                          caller, (size_t)(nul - text));
+    *ret_size = size;
+    return LL_OK;
+}
+
+static ll_status no_memory(ll_request *request, const char *caller)
+{
+    ll_request_unref(request);
+    return lli_refuse(LL_ENOMEM, "%s: out of memory", caller);
+}
+
+static ll_status check_params(const ll_params *params, const char *caller)
+{
+    if (params->count > 0 && !params->values)
+        return lli_refuse(LL_EINVAL, "%s: values is NULL, but count is %zu", caller, params->count);
+    return LL_OK;
+}
+
+ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
+                         ll_request **ret_request)
+{
+    static const char caller[] = "ll_conn_submit";
+    if (!sql)
+        return lli_refuse(LL_EINVAL, "%s: sql is NULL", caller);
+    size_t size;
+    LL_TRY(text_size(sql->text, sql->size, caller, &size));
+    LL_TRY(check_params(&sql->params, caller));
+    if (sql->begin_before > LL_BEGIN_EXCLUSIVE)
+        return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
+    ll_request *request;
+    LL_TRY(lli_submit_new(conn, LLI_OP_SQL, how, ret_request, caller, &request));
+    request->kind = lli_classify(sql->text, size);
+    if (ends_transaction(request->kind))
+        request->flags |= LL_SUBMIT_SHIELD;
+    request->in.sql.size = size;
+    request->in.sql.flags = sql->flags;
+    request->in.sql.begin_before = sql->begin_before;
+    request->in.sql.first_rows = sql->first_rows;
+    request->in.sql.params.count = sql->params.count;
+    if (lli_submit_text(request, sql->text, size, &request->in.sql.text) != LL_OK ||
+        lli_submit_values(request, sql->params.values, sql->params.count,
+                          &request->in.sql.params.values) != LL_OK ||
+        lli_submit_names(request, sql->params.names, sql->params.count,
+                         &request->in.sql.params.names) != LL_OK)
+        return no_memory(request, caller);
+    return lli_submit(request, ret_request);
+}
+
+static ll_status simple(ll_conn *conn, const char *text, const ll_value *values, size_t count,
+                        unsigned flags, const ll_submit *how, ll_request **ret_request)
+{
+    ll_sql sql = {.text = text,
+                  .size = LL_NUL_TERMINATED,
+                  .params = {.values = values, .names = NULL, .count = count},
+                  .flags = flags};
+    return ll_conn_submit(conn, &sql, how, ret_request);
+}
+
+ll_status ll_exec(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
+                  const ll_submit *how, ll_request **ret_request)
+{
+    return simple(conn, sql, values, count, LL_SQL_DISCARD, how, ret_request);
+}
+
+ll_status ll_query(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
+                   const ll_submit *how, ll_request **ret_request)
+{
+    return simple(conn, sql, values, count, 0, how, ret_request);
+}
+
+ll_status ll_stream(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
+                    const ll_submit *how, ll_request **ret_request)
+{
+    return simple(conn, sql, values, count, LL_SQL_STREAM, how, ret_request);
+}
+
+ll_status ll_exec_many(ll_conn *conn, const ll_many *many, const ll_submit *how,
+                       ll_request **ret_request)
+{
+    static const char caller[] = "ll_exec_many";
+    if (!many)
+        return lli_refuse(LL_EINVAL, "%s: many is NULL", caller);
+    size_t size, cells;
+    LL_TRY(text_size(many->text, many->size, caller, &size));
+    if (__builtin_mul_overflow(many->rows, many->width, &cells))
+        return lli_refuse(LL_EINVAL, "%s: %zu rows of %zu values are too many", caller, many->rows,
+                          many->width);
+    if (cells > 0 && !many->values)
+        return lli_refuse(LL_EINVAL, "%s: values is NULL, but there are %zu rows", caller,
+                          many->rows);
+    ll_request *request;
+    LL_TRY(lli_submit_new(conn, LLI_OP_MANY, how, ret_request, caller, &request));
+    request->in.many.many = *many;
+    request->in.many.size = size;
+    if (lli_submit_text(request, many->text, size, &request->in.many.many.text) != LL_OK ||
+        lli_submit_values(request, many->values, cells, &request->in.many.many.values) != LL_OK ||
+        lli_submit_names(request, many->names, many->width, &request->in.many.many.names) != LL_OK)
+        return no_memory(request, caller);
+    return lli_submit(request, ret_request);
+}
+
+ll_status ll_script(ll_conn *conn, const char *text, size_t size, bool commit_first,
+                    const ll_submit *how, ll_request **ret_request)
+{
+    static const char caller[] = "ll_script";
+    LL_TRY(text_size(text, size, caller, &size));
+    ll_request *request;
+    LL_TRY(lli_submit_new(conn, LLI_OP_SCRIPT, how, ret_request, caller, &request));
+    request->in.script.size = size;
+    request->in.script.commit_first = commit_first;
+    if (lli_submit_text(request, text, size, &request->in.script.text) != LL_OK)
+        return no_memory(request, caller);
+    return lli_submit(request, ret_request);
+}
