@@ -52,6 +52,7 @@ run layers python tools/check_layers.py
 run headers python tools/check_headers.py
 run exports python tools/check_exports.py
 run files python tools/check_files.py
+run samples python tools/check_samples.py
 
 if [ -n "$failed" ]; then
     echo "check: failed:$failed"
