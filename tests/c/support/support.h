@@ -47,7 +47,7 @@ typedef struct t_env {
 int t_setup(void **state);
 int t_teardown(void **state);
 
-#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)#f)
+#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)(uintptr_t)#f)
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
 /* The group's name: the file's without folders and ending. Prepares the process, too. */
