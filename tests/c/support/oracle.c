@@ -76,7 +76,7 @@ static void compare_columns(const ll_columns *columns, sqlite3_stmt *stmt, const
 void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(ll_query(conn, sql, NULL, 0, NULL, &request), request, file, line);
+    ll_status status = t_end_(ll_query(conn, sql, NULL, 0, NULL, &request), &request, file, line);
     if (!request)
         DIFFERS("refused, %s (%s): %s", ll_status_name(status), ll_last_error(), sql);
 
