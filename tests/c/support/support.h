@@ -176,6 +176,10 @@ void t_gates_free(t_gate *first);
 void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, int line);
 #define t_compare(conn, db, sql) t_compare_(conn, db, sql, __FILE__, __LINE__)
 
+/* Fails the test if t_compare() found differences; after the last one. */
+void t_compared_(const char *file, int line);
+#define t_compared() t_compared_(__FILE__, __LINE__)
+
 /* ---- processes ---- */
 
 /* Runs a function in a child process, under a watchdog of its own; it must return 0. */
