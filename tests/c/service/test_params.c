@@ -148,7 +148,7 @@ static void refused_values_say_why(void **state)
     const char *const names_of[] = {"x", "y"};
     fails(conn, "SELECT ? || ?", list, NULL, 2, why);
     fails(conn, "SELECT :x || :y", list, names_of, 2, why);
-    gives(conn, "SELECT :x || :x", list, names_of, 2, "a"); /* not used: not asked */
+    gives(conn, "SELECT :x || :x", list, names_of, 2, "aa"); /* not used: not asked */
     ll_value strange = ll_integer(1);
     strange.type = 4242;
     ll_request *request = NULL;
@@ -253,14 +253,15 @@ static void many_parameters(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     static ll_value list[COUNT];
-    static char text[16 + 2 * COUNT];
-    strcpy(text, "SELECT 0");
+    static char text[64 + 2 * COUNT];
+    strcpy(text, "SELECT count(*) WHERE 999 IN (-1");
     for (size_t i = 0; i < COUNT; i++) {
         list[i] = ll_integer((int64_t)i);
-        strcat(text, "+?");
+        strcat(text, ",?");
     }
+    strcat(text, ")");
     t_rows rows = {.request = t_query_with(conn, text, list, COUNT)};
-    T_CHECK(t_rows_next(&rows)[0].as.integer == COUNT * (COUNT - 1) / 2);
+    T_CHECK(t_rows_next(&rows)[0].as.integer == 1);
     t_rows_done(&rows);
     t_close(conn);
 }

@@ -330,7 +330,7 @@ static void cancelling_the_next_batch(void **state)
     T_CHECK(ll_request_cancel(waiting) == LL_OK);
     T_CHECK(ll_request_wait(waiting) == LL_ECANCELLED);
     ll_request_unref(waiting);
-    T_CHECK(next(cursor, &batch) == LL_ECLOSED); /* it has ended */
+    T_CHECK(next(cursor, &batch) < 0); /* it has ended, and not by completing */
     ll_cursor_close(cursor);
     assert_int_equal(t_int(conn, "SELECT 5"), 5);
     t_close(conn);

@@ -157,10 +157,11 @@ void t_engine(t_env *t, const ll_engine_options *options)
 
 /* ---- the loop ---- */
 
-ll_status t_end_(ll_status submitted, ll_request *request, const char *file, int line)
+ll_status t_end_(ll_status submitted, ll_request *const *slot, const char *file, int line)
 {
     if (submitted < 0)
         return submitted;
+    ll_request *request = *slot;
     if (!request)
         t_fail(file, line, "accepted (%s), but there is no request", ll_status_name(submitted));
     if (submitted == LL_PENDING) {
@@ -340,7 +341,7 @@ ll_conn *t_open_(ll_engine *engine, const char *path, const ll_open_options *opt
     ll_conn *conn = NULL;
     ll_request *request = NULL;
     ll_status status = ll_conn_open(engine, path, options, NULL, &conn, &request);
-    status = t_end_(status, request, file, line);
+    status = t_end_(status, &request, file, line);
     if (status != LL_OK)
         t_fail(file, line, "cannot open %s: %s: %s", path, ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());
@@ -353,7 +354,7 @@ void t_open_fails_(ll_engine *engine, const char *path, const ll_open_options *o
 {
     ll_conn *conn = NULL;
     ll_request *request = NULL;
-    ll_status got = t_end_(ll_conn_open(engine, path, options, NULL, &conn, &request), request,
+    ll_status got = t_end_(ll_conn_open(engine, path, options, NULL, &conn, &request), &request,
                            file, line);
     if (got != status)
         t_fail(file, line, "opening %s gave %s: %s", path, ll_status_name(got),
@@ -368,7 +369,7 @@ void t_open_fails_(ll_engine *engine, const char *path, const ll_open_options *o
             t_fail(file, line, "an error without a message");
         /* what comes later is refused or fails */
         ll_request *later = NULL;
-        got = t_end_(ll_exec(conn, "SELECT 1", NULL, 0, NULL, &later), later, file, line);
+        got = t_end_(ll_exec(conn, "SELECT 1", NULL, 0, NULL, &later), &later, file, line);
         if (got != LL_ECLOSED)
             t_fail(file, line, "a statement after a failed open gave %s", ll_status_name(got));
         ll_request_unref(later);
@@ -382,7 +383,7 @@ void t_open_fails_(ll_engine *engine, const char *path, const ll_open_options *o
 void t_close_(ll_conn *conn, const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(ll_conn_close(conn, NULL, &request), request, file, line);
+    ll_status status = t_end_(ll_conn_close(conn, NULL, &request), &request, file, line);
     if (status != LL_OK)
         t_fail(file, line, "closing gave %s: %s", ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());
@@ -395,7 +396,7 @@ void t_close_(ll_conn *conn, const char *file, int line)
 void t_exec_(ll_conn *conn, const char *sql, const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(ll_exec(conn, sql, NULL, 0, NULL, &request), request, file, line);
+    ll_status status = t_end_(ll_exec(conn, sql, NULL, 0, NULL, &request), &request, file, line);
     if (status != LL_OK)
         t_fail(file, line, "%s: %s: %s", sql, ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());
@@ -407,7 +408,7 @@ ll_request *t_exec_fails_(ll_conn *conn, const char *sql, ll_status status, cons
                           int line)
 {
     ll_request *request = NULL;
-    ll_status got = t_end_(ll_exec(conn, sql, NULL, 0, NULL, &request), request, file, line);
+    ll_status got = t_end_(ll_exec(conn, sql, NULL, 0, NULL, &request), &request, file, line);
     if (got != status || !request)
         t_fail(file, line, "%s: expected %s, got %s: %s", sql, ll_status_name(status),
                ll_status_name(got), request ? ll_request_error(request)->message : ll_last_error());
@@ -420,7 +421,7 @@ ll_request *t_query_(ll_conn *conn, const char *sql, const ll_value *values, siz
                      const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(ll_query(conn, sql, values, count, NULL, &request), request, file,
+    ll_status status = t_end_(ll_query(conn, sql, values, count, NULL, &request), &request, file,
                               line);
     if (status != LL_OK)
         t_fail(file, line, "%s: %s: %s", sql, ll_status_name(status),

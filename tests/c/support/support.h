@@ -47,7 +47,7 @@ typedef struct t_env {
 int t_setup(void **state);
 int t_teardown(void **state);
 
-#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)(uintptr_t)#f)
+#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (char[]){#f})
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
 /* The group's name: the file's without folders and ending. Prepares the process, too. */
@@ -68,9 +68,10 @@ void t_fail(const char *file, int line, const char *format, ...)
 /* Replaces the engine of the test by one with these options. */
 void t_engine(t_env *t, const ll_engine_options *options);
 
-/* Waits for what a submission answered; gives the request's status. Refusals are given as they are. */
-ll_status t_end_(ll_status submitted, ll_request *request, const char *file, int line);
-#define t_end(submitted, request) t_end_(submitted, request, __FILE__, __LINE__)
+/* Waits for what a submission answered; gives the request's status. Refusals are given as they are.
+ * `request` is a variable, which the submission may set in the same expression. */
+ll_status t_end_(ll_status submitted, ll_request *const *request, const char *file, int line);
+#define t_end(submitted, request) t_end_(submitted, &(request), __FILE__, __LINE__)
 
 /* Asserts how a finished request ended, and says what it said if it did not. */
 void t_is_(ll_request *request, ll_status status, ll_outcome outcome, const char *file, int line);
@@ -174,6 +175,10 @@ void t_gates_free(t_gate *first);
 /* Runs one statement on both and compares all that can be seen of it. */
 void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, int line);
 #define t_compare(conn, db, sql) t_compare_(conn, db, sql, __FILE__, __LINE__)
+
+/* Fails the test if t_compare() found differences; after the last one. */
+void t_compared_(const char *file, int line);
+#define t_compared() t_compared_(__FILE__, __LINE__)
 
 /* ---- processes ---- */
 
