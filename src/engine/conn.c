@@ -270,12 +270,13 @@ static ll_request *next_request(ll_conn *conn)
 
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
  * queued. False: it is no longer ours. */
-static bool settle(ll_conn *conn)
+static bool settle(ll_conn *conn, ll_request *request)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
+    request->rowid = rowid;
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->snapshot.open = open;
@@ -321,10 +322,10 @@ bool lli_conn_run_one(ll_conn *conn)
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
         return park(conn, request, park_ns);
-    bool more = settle(conn);
-    lli_run_end(conn, request);
+    bool more = settle(conn, request);
     if (!more)
-        lli_conn_unref(conn);
+        lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */
+    lli_run_end(conn, request);
     return more;
 }
 
