@@ -157,7 +157,7 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     }
 }
 
-ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
     bool call = false;
     lli_lock(&conn->mu);
@@ -195,6 +195,16 @@ ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
         return lli_request_claim(request) ? status : LL_OK;
     }
     return LL_OK;
+}
+
+ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+{
+    /* When no thread is left (the last engine is gone) the request runs here and now, and what it lies in
+     * may hold the last reference. */
+    lli_conn_ref(conn);
+    ll_status status = enqueue(conn, request);
+    lli_conn_unref(conn);
+    return status;
 }
 
 void lli_conn_autoclose(ll_conn *conn)
