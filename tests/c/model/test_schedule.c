@@ -73,8 +73,14 @@ static uint64_t draw(struct model *m, uint64_t below)
 /* What the end of a request means for the rows of its connection. */
 static void learn(struct model *m, struct client_request *r)
 {
+    static const char *const names[] = {"INSERT", "MANY",   "BEGIN",  "COMMIT", "ROLLBACK",
+                                        "READ",   "SCRIPT", "STREAM", "NEXT"};
     unsigned conn = r->conn;
     bool applied = r->outcome == LL_APPLIED;
+    if (getenv("LL_TRACE"))
+        fprintf(stderr, "conn %u %s ids %lld+%lld: %s, outcome %d\n", conn, names[r->kind],
+                (long long)r->first, (long long)r->count, ll_status_name(r->status),
+                (int)r->outcome);
     switch (r->kind) {
     case INSERT:
     case MANY:
@@ -95,8 +101,8 @@ static void learn(struct model *m, struct client_request *r)
         break;
     case COMMIT:
     case ROLLBACK:
-        if (!applied)
-            break; /* BUSY: still open */
+        if (!applied || r->immediate)
+            break; /* BUSY: still open. Immediate: there was none, and earlier ends may be untold. */
         for (int64_t id = 1; id < m->next_id; id++)
             if (m->owner[id] == conn && m->fate[id] == 2)
                 m->fate[id] = r->kind == COMMIT ? 1 : 0;
