@@ -16,6 +16,8 @@ struct t_text {
 
 static pthread_t test_thread;
 static const char *running = "(no test)";
+static bool failed;     /* this test */
+static bool any_failed; /* one of this program: its objects may live on */
 
 /* ---- failing ---- */
 
@@ -27,11 +29,24 @@ void t_fail(const char *file, int line, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (pthread_equal(pthread_self(), test_thread)) {
+        failed = any_failed = true;
         print_error("%s\n", text);
         _fail(file, line);
     }
     fprintf(stderr, "%s:%d: %s, on another thread: %s\n", file, line, running, text);
     abort();
+}
+
+void t_equal_(long long got, long long expected, const char *what, const char *file, int line)
+{
+    if (got != expected)
+        t_fail(file, line, "%s is %lld, not %lld", what, got, expected);
+}
+
+void t_same_text_(const char *got, const char *expected, const char *file, int line)
+{
+    if (!got || strcmp(got, expected) != 0)
+        t_fail(file, line, "'%s' instead of '%s'", got ? got : "(null)", expected);
 }
 
 /* ---- watchdog ---- */
@@ -115,6 +130,7 @@ int t_setup(void **state)
     T_CHECK(t != NULL);
     t->name = *state;
     running = t->name;
+    failed = false;
     t->live_before = ll_live_objects();
     snprintf(t->dir, sizeof t->dir, "%s/looplite-test-XXXXXX", base && *base ? base : "/tmp");
     T_CHECK(mkdtemp(t->dir) != NULL);
@@ -130,9 +146,15 @@ int t_teardown(void **state)
 {
     t_env *t = *state;
     t_gates_open(t->gates);
+    if (failed) {
+        ll_engine_abandon(t->engine); /* the gates stay: a worker may be inside */
+        remove_tree(t->dir);
+        alarm(0);
+        return 0;
+    }
     ll_engine_free(t->engine);
     t_gates_free(t->gates);
-    size_t left = ll_live_objects() - t->live_before;
+    size_t left = any_failed ? 0 : ll_live_objects() - t->live_before;
     if (!t->damaged)
         check_files(t->dir);
     remove_tree(t->dir);
