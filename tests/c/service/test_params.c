@@ -8,7 +8,7 @@ static void quoted(ll_conn *conn, ll_value value, const char *expected)
         .request = t_query_with(conn, "SELECT typeof(?1) || ' ' || quote(?1)", &value, 1)};
     const ll_value *row = t_rows_next(&rows);
     T_CHECK(row && row[0].type == LL_TEXT);
-    assert_string_equal(row[0].as.text, expected);
+    T_SAME_TEXT(row[0].as.text, expected);
     t_rows_done(&rows);
 }
 
@@ -73,7 +73,7 @@ static void gives(ll_conn *conn, const char *text, const ll_value *values, const
     t_is(rows.request, LL_OK, LL_APPLIED);
     const ll_value *row = t_rows_next(&rows);
     T_CHECK(row && row[0].type == LL_TEXT);
-    assert_string_equal(row[0].as.text, expected);
+    T_SAME_TEXT(row[0].as.text, expected);
     t_rows_done(&rows);
 }
 
@@ -133,7 +133,7 @@ static void what_does_not_fit(void **state)
     fails(conn, "INSERT INTO t VALUES(?5, 1)", abc, NULL, 3, "5");
     fails(conn, "INSERT INTO t VALUES(:x, :missing)", abc, names_of, 3, "missing");
     fails(conn, "INSERT INTO t VALUES(:x, :y)", abc, names_of, 1, "y");
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -202,7 +202,7 @@ static void text_and_parameters_are_copied(void **state)
     ll_request_unref(one);
     ll_request_unref(many);
     ll_request_unref(script);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
     t_close(conn);
 }
 
@@ -225,10 +225,10 @@ static void borrowed_parameters(void **state)
     memset(large, 'x', SIZE); /* it has finished: ours again */
     free(large);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT length(a) + length(b) FROM t"), 2 * SIZE);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE cast(a AS TEXT) = b"
-                                 " AND replace(b, 'b', '') = ''"),
-                     1);
+    T_EQUAL(t_int(conn, "SELECT length(a) + length(b) FROM t"), 2 * SIZE);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE cast(a AS TEXT) = b"
+                        " AND replace(b, 'b', '') = ''"),
+            1);
     t_close(conn);
 }
 

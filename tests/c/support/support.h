@@ -8,7 +8,9 @@
  * Nothing here sleeps to wait for something. A statement is held where a test wants it by a *gate*: an
  * SQL function that tells when it was entered and goes on when it is let.
  *
- * T_CHECK works on every thread: on the test's own it fails the test, elsewhere it ends the program. */
+ * T_CHECK and its like work on every thread: on the test's own they fail the test, elsewhere they end the
+ * program. cmocka's own assertions are not used: after a failure the stack that callbacks point to is
+ * gone, so the engine of the test is abandoned instead of freed, and nothing is counted any more. */
 #ifndef T_SUPPORT_H
 #define T_SUPPORT_H
 
@@ -62,6 +64,13 @@ void t_fail(const char *file, int line, const char *format, ...)
         if (!(condition))                                         \
             t_fail(__FILE__, __LINE__, "not so: %s", #condition); \
     } while (0)
+
+/* The same for two integers and for two texts, saying both. */
+void t_equal_(long long got, long long expected, const char *what, const char *file, int line);
+#define T_EQUAL(got, expected) \
+    t_equal_((long long)(got), (long long)(expected), #got, __FILE__, __LINE__)
+void t_same_text_(const char *got, const char *expected, const char *file, int line);
+#define T_SAME_TEXT(got, expected) t_same_text_(got, expected, __FILE__, __LINE__)
 
 /* ---- the loop ---- */
 
