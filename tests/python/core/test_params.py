@@ -118,7 +118,7 @@ def test_nul_in_text(run: Run) -> None:
     ["SELECT 1; SELECT 2", "INSERT INTO t VALUES (1, 1); DELETE FROM t", "SELECT 1;;SELECT 2"],
 )
 def test_several_statements(run: Run, sql: str) -> None:
-    """sqlite3.Warning up to 3.11, ProgrammingError from 3.12 on; the first statement has not run either."""
+    """sqlite3.Warning up to 3.10, ProgrammingError from 3.11 on; the first statement has not run either."""
     like_sqlite3(run, sql, ())
 
 
