@@ -57,7 +57,7 @@ async def until(condition: Callable[[], Any]) -> None:
         await asyncio.sleep(0)
 
 
-def settled(condition: Callable[[], Any], tries: int = 20_000) -> bool:
+def settled(condition: Callable[[], Any], tries: int = 5_000) -> bool:
     """Whether the condition comes true while other threads get their chances to run.
 
     For what another thread does a moment after the call that asked for it, as closing a file: counted in
