@@ -539,6 +539,7 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
     """Whole transactions of one task, cancelled anywhere: rolled back by their own code, or there as a whole."""
     rng = random.Random(seed)
     committed: set[int] = set()
+    doubtful: set[int] = set()
 
     async def main() -> None:
         async def work(number: int) -> None:
@@ -549,8 +550,12 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
                 try:
                     await db.commit()
                 except asyncio.CancelledError as error:
-                    if outcome(error) == APPLIED:
+                    told = outcome(error)
+                    if told == APPLIED:
                         committed.add(number)
+                    elif told == UNKNOWN:
+                        # Cancelled twice: the second one is not made to wait for the answer.
+                        doubtful.add(number)
                     raise
                 committed.add(number)
 
@@ -565,4 +570,4 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
     run(main)
     counts = dict(rows(table, "SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v"))
     assert set(counts.values()) <= {2}, f"seed {seed}: {counts}"
-    assert set(counts) == committed, f"seed {seed}"
+    assert set(counts) - doubtful == committed - doubtful, f"seed {seed}"

@@ -52,7 +52,18 @@ asyncio.run(main())
         ("globals().update(cursor=await db.execute('SELECT * FROM t, t a'))", "", 0),
         ("globals().update(pending=db.execute('SELECT 1')); await pending", "del db", 0),
     ],
-    ids=["falls-off", "exit-after", "exit-in-main", "SystemExit", "exit-after-task", "cycle", "kept-in-sys", "cursor", "cursor-kept", "deleted"],
+    ids=[
+        "falls-off",
+        "exit-after",
+        "exit-in-main",
+        "SystemExit",
+        "exit-after-task",
+        "cycle",
+        "kept-in-sys",
+        "cursor",
+        "cursor-kept",
+        "deleted",
+    ],
 )
 def test_exit_without_close(folder: Path, end: str, after: str, status: int) -> None:
     done = run_script(folder, QUIET + BODY.format(end=end, after=after))
@@ -96,7 +107,9 @@ asyncio.run(main())
     assert committed(folder) == [1]
 
 
-IN_FLIGHT = QUIET + """
+IN_FLIGHT = (
+    QUIET
+    + """
 async def main():
     global db, task
     db = await lib.connect(PATH, isolation_level=None, timeout=600)
@@ -108,6 +121,7 @@ async def main():
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
 """
+)
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "loop.close()"])

@@ -115,7 +115,10 @@ async def errors(db: Any) -> None:
         ("INSERT INTO one VALUES (1)", ()),
     ):
         assert isinstance(await caught(db.execute(sql, parameters)), Exception)
-    assert isinstance(await caught(db.executemany("INSERT INTO u VALUES (?)", iter([(1,), (object(),)]))), Exception)
+    assert isinstance(
+        await caught(db.executemany("INSERT INTO u VALUES (?)", iter([(1,), (object(),)]))),
+        Exception,
+    )
     await db.rollback()
 
 
@@ -150,7 +153,10 @@ async def fails_to_connect(db: Any) -> None:
 @pytest.mark.skipif(not IS_LOOPLITE, reason="aiosqlite's threads hold on to their last call")
 @pytest.mark.parametrize("name", list(WORK))
 def test_the_same_work_again_takes_no_more_memory(run: Run, path: Path, name: str) -> None:
-    make(path, "CREATE TABLE t(v); CREATE TABLE u(v); CREATE TABLE one(v UNIQUE); INSERT INTO one VALUES (1);")
+    make(
+        path,
+        "CREATE TABLE t(v); CREATE TABLE u(v); CREATE TABLE one(v UNIQUE); INSERT INTO one VALUES (1);",
+    )
     make(path, "INSERT INTO t VALUES ('a'), ('b'), ('c'), ('d'), ('e'), ('f')")
 
     async def main() -> None:

@@ -50,7 +50,9 @@ def test_a_cursor_in_the_next_loop(run: Run) -> None:
 
     async def opening() -> None:
         db = await lib.connect(":memory:")
-        cursor = await db.execute("WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c")
+        cursor = await db.execute(
+            "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c"
+        )
         assert await cursor.fetchone() == (0,)
         kept.extend((db, cursor))
 
@@ -86,7 +88,9 @@ def test_other_kinds_of_loop_afterwards(table: Path) -> None:
     assert len(rows(table, "SELECT v FROM t")) == len(factories)
 
 
-def test_four_loops_share_a_connection_while_the_first_is_blocked(loop_factory: Factory, table: Path) -> None:
+def test_four_loops_share_a_connection_while_the_first_is_blocked(
+    loop_factory: Factory, table: Path
+) -> None:
     """The answers go to the loop of the task that asked; the loop that opened the connection sits in join()."""
     failures: list[BaseException] = []
 
@@ -117,7 +121,9 @@ def test_four_loops_share_a_connection_while_the_first_is_blocked(loop_factory: 
     assert rows(table, "SELECT count(DISTINCT v) FROM t") == [(100,)]
 
 
-def test_two_loops_at_once_with_connections_of_their_own(loop_factory: Factory, table: Path) -> None:
+def test_two_loops_at_once_with_connections_of_their_own(
+    loop_factory: Factory, table: Path
+) -> None:
     failures: list[BaseException] = []
 
     async def work(number: int) -> None:

@@ -82,11 +82,15 @@ def test_levels(run: Run, table: Path, level: str) -> None:
     async def main() -> None:
         async with lib.connect(table, isolation_level=level) as db:
             assert db.isolation_level == level
-            statements: list[str] = []
-            await db.set_trace_callback(statements.append)
-            await db.execute("INSERT INTO t VALUES (1)")
-            assert statements[0].strip() == f"BEGIN {level}"
-            await db.set_trace_callback(None)
+            with probe(table) as outside:
+                await db.execute("INSERT INTO t VALUES (1)")
+                assert outside.write_locked()
+                # Only an exclusive transaction keeps readers out as well.
+                if level == "EXCLUSIVE":
+                    with pytest.raises(sqlite3.OperationalError, match="locked"):
+                        outside.value("SELECT count(*) FROM t")
+                else:
+                    assert outside.value("SELECT count(*) FROM t") == 0
             await db.rollback()
 
     run(main)
