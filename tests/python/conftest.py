@@ -51,15 +51,26 @@ def _first_use() -> None:
     gc.freeze()
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remembers a failure: its traceback keeps what the test had open, so the guard has nothing to say then."""
+    outcome: Any = yield
+    if outcome.get_result().failed:
+        item.stash[FAILED] = True
+
+
 @pytest.fixture(autouse=True)
-def guard(_first_use: None) -> Iterator[Guard]:
+def guard(_first_use: None, request: pytest.FixtureRequest) -> Iterator[Guard]:
     """Fails a test that leaves a thread, a descriptor or an uncaught exception; ends a run that hangs."""
     assert _stderr is not None
     faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True, file=_stderr)
     watch = Guard()
     try:
         yield watch
-        problems = watch.problems()
+        problems = [] if request.node.stash.get(FAILED, False) else watch.problems()
     finally:
         watch.restore()
         faulthandler.cancel_dump_traceback_later()

@@ -492,8 +492,9 @@ def test_calls_at_the_wrong_time(run: Run, name: str, when: str) -> None:
             await db.close()
         error = await caught(NOT_CONNECTED[name](db))
         assert type(error) is ValueError
-        closed = name in ("execute_insert", "execute_fetchall")
-        assert str(error) == ("Connection closed" if closed else "no active connection")
+        # aiosqlite says it otherwise for these two.
+        other = not IS_LOOPLITE and name in ("execute_insert", "execute_fetchall")
+        assert str(error) == ("Connection closed" if other else "no active connection")
 
     run(main)
 

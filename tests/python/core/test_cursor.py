@@ -215,10 +215,11 @@ def test_dropping_a_cursor_ends_the_statement(run: Run, path: Path) -> None:
     async def main() -> None:
         async with lib.connect(path) as db:
             await db.execute("PRAGMA journal_mode=WAL")
-            await db.execute("CREATE TABLE t(v)")
-            await db.commit()
-            async with lib.connect(path, timeout=0) as other:
-                await other.execute("PRAGMA journal_mode=DELETE")
+            outside = sqlite3.connect(path, timeout=0)
+            outside.execute("CREATE TABLE t(v)")
+            outside.execute("INSERT INTO t VALUES (1)")
+            outside.commit()
+            outside.close()
 
     run(main)
 

@@ -74,13 +74,11 @@ def shown(value: Any) -> Any:
 
 
 def error_shown(error: BaseException) -> Any:
-    return (
-        "raised",
-        type(error).__name__,
-        str(error),
-        getattr(error, "sqlite_errorcode", None),
-        getattr(error, "sqlite_errorname", None),
-    )
+    code = getattr(error, "sqlite_errorcode", None)
+    name = getattr(error, "sqlite_errorname", None)
+    # sqlite3 does not know the names of newer codes; what it calls unknown may be called by its name.
+    known = name if code is None or hasattr(sqlite3, str(name)) else "unknown"
+    return "raised", type(error).__name__, str(error), code, known
 
 
 def state(step: Step, cursor: Any, connection: Any) -> Observation:

@@ -21,9 +21,9 @@ looplite_only = pytest.mark.skipif(not IS_LOOPLITE, reason=f"{NAME} does not pro
 
 # What a hung test is allowed before the run is ended with a traceback of every thread. It measures nothing:
 # whatever reaches it is stuck.
-WATCHDOG_SECONDS = 180
+WATCHDOG_SECONDS = int(os.environ.get("LOOPLITE_TEST_WATCHDOG", "180"))
 # The same for a program started by a test.
-SCRIPT_SECONDS = 90
+SCRIPT_SECONDS = WATCHDOG_SECONDS // 2
 
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 """A read that never ends by itself and has no row to give before its end."""

@@ -17,7 +17,7 @@ from pathlib import Path
 PATH = sys.argv[1]
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 faulthandler.enable()
-faulthandler.dump_traceback_later({SCRIPT_SECONDS - 15}, exit=True)
+faulthandler.dump_traceback_later({SCRIPT_SECONDS * 0.8}, exit=True)
 """
 
 
