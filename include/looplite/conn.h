@@ -21,7 +21,8 @@ enum {
     LL_OPEN_READONLY = 1u << 0,  /* must exist, is never written */
     LL_OPEN_NO_CREATE = 1u << 1, /* must exist */
     LL_OPEN_URI = 1u << 2,       /* a path that begins with "file:" is a URI */
-    LL_OPEN_NO_FOLLOW = 1u << 3  /* refuses a symbolic link */
+    LL_OPEN_NO_FOLLOW = 1u << 3, /* refuses a symbolic link */
+    LL_OPEN_NO_INLINE = 1u << 4  /* nothing of this connection runs on the loop itself */
 };
 
 /* Zero-initialise; every zero means "the default". */

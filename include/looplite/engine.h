@@ -17,6 +17,8 @@ typedef struct ll_engine_options {
     ll_engine *workers_of; /* share the workers of that engine: a connection opened on either may
                               then be used, by ll_submit.engine, from the loops of both. The workers
                               live until the last of the engines is freed. */
+    uint64_t turn_ns;      /* what runs on the loop itself may take this long per turn; 0: 0.5 ms */
+    uint64_t attempt_ns;   /* and each try this long; 0: 0.2 ms */
 } ll_engine_options;
 
 /* Makes an engine for the calling thread's loop. Starts no thread.
@@ -44,6 +46,20 @@ LL_API LL_NODISCARD ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_
  * Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns,
                                              size_t *ret_count);
+
+/* Begins a new turn of the loop: the time that work on the loop itself may take is whole again.
+ * ll_engine_dispatch() does it; a host whose loop makes turns without dispatching calls it once per turn.
+ * Thread: loop. Owns: nothing. Errors: none; does nothing after fork. Since: 0.1 */
+LL_API void ll_engine_new_turn(ll_engine *engine);
+
+/* Whether this turn's time is spent. What is submitted now goes to a worker; a host that can give way to
+ * others (an await) should do so before it submits.
+ * Thread: loop. Owns: nothing. Errors: none. Since: 0.1 */
+LL_API bool ll_engine_turn_spent(const ll_engine *engine);
+
+/* Counts time that the host itself spent on results in this turn (decoding rows), in ns.
+ * Thread: loop. Owns: nothing. Errors: none. Since: 0.1 */
+LL_API void ll_engine_turn_charge(ll_engine *engine, uint64_t span_ns);
 
 /* How many accepted requests have not called back yet.
  * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */

@@ -30,6 +30,7 @@
 #include "base/alloc.h"
 #include "base/sm.h"
 #include "engine/engine.h"
+#include "engine/facts.h"
 #include "engine/run.h"
 #include "platform/clock.h"
 
@@ -40,7 +41,7 @@ static const uint64_t turn_ns = 10 * LLI_MS;
 
 static const char *const mode_names[] = {"IDLE", "READY", "OWNED", "PARKED"};
 static const uint32_t mode_moves[LLI_CONN_MODES] = {
-    [LLI_CONN_IDLE] = LLI_SM_TO(LLI_CONN_READY),
+    [LLI_CONN_IDLE] = LLI_SM_TO(LLI_CONN_READY) | LLI_SM_TO(LLI_CONN_OWNED), /* by a loop */
     [LLI_CONN_READY] = LLI_SM_TO(LLI_CONN_OWNED) |
                        LLI_SM_TO(LLI_CONN_IDLE), /* no thread to be had */
     [LLI_CONN_OWNED] = LLI_SM_TO(LLI_CONN_IDLE) | LLI_SM_TO(LLI_CONN_READY) |
@@ -157,6 +158,25 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     }
 }
 
+/* Puts the connection in line. If there is no thread at all, those in its queue are told. */
+static ll_status call_worker_or_fail(ll_conn *conn, ll_request *request)
+{
+    ll_status status = lli_crew_ready(conn->crew, conn, false);
+    if (status == LL_OK)
+        return LL_OK;
+    fail_queued(conn, request);
+    if (request->op == LLI_OP_CLOSE) {
+        lli_lock(&conn->mu);
+        conn->closing = false;
+        lli_unlock(&conn->mu);
+    }
+    lli_conn_unref(conn);
+    if (lli_request_internal(request))
+        return LL_OK; /* it stays queued */
+    /* A canceller may have been quicker: then it is finished already, and has told so. */
+    return lli_request_claim(request) ? status : LL_OK;
+}
+
 static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
     bool call = false;
@@ -178,23 +198,7 @@ static ll_status enqueue(ll_conn *conn, ll_request *request)
         call = true;
     }
     lli_unlock(&conn->mu);
-    if (!call)
-        return LL_OK;
-    ll_status status = lli_crew_ready(conn->crew, conn, false);
-    if (status != LL_OK) {
-        fail_queued(conn, request);
-        if (request->op == LLI_OP_CLOSE) {
-            lli_lock(&conn->mu);
-            conn->closing = false;
-            lli_unlock(&conn->mu);
-        }
-        lli_conn_unref(conn);
-        if (lli_request_internal(request))
-            return LL_OK; /* it stays queued */
-        /* A canceller may have been quicker: then it is finished already, and has told so. */
-        return lli_request_claim(request) ? status : LL_OK;
-    }
-    return LL_OK;
+    return call ? call_worker_or_fail(conn, request) : LL_OK;
 }
 
 ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
@@ -242,6 +246,74 @@ void lli_conn_own(ll_conn *conn)
     lli_unlock(&conn->mu);
 }
 
+/* After a request: notes what the connection looks like now, and lets go of it when nothing else is
+ * queued. False: it is no longer ours. */
+static bool settle(ll_conn *conn, ll_request *request)
+{
+    bool open = conn->db.handle != NULL;
+    bool in_transaction = open && lli_db_in_transaction(&conn->db);
+    int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
+    int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
+    request->rowid = rowid;
+    if (!open || lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
+        conn->cookie_known = false;
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    conn->snapshot.open = open;
+    conn->snapshot.in_transaction = in_transaction;
+    if (open) {
+        conn->snapshot.total_changes = total;
+        conn->snapshot.rowid = rowid;
+    }
+    conn->snapshot.live_cursors = conn->stream_count;
+    bool more = !lli_list_empty(&conn->queue);
+    if (!more) {
+        set_mode(conn, LLI_CONN_IDLE);
+        conn->snapshot.idle = true;
+    }
+    lli_unlock(&conn->mu);
+    return more;
+}
+
+bool lli_conn_try_own(ll_conn *conn, ll_request *request)
+{
+    lli_lock(&conn->mu);
+    bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
+                conn->snapshot.open;
+    if (mine) {
+        set_mode(conn, LLI_CONN_OWNED);
+        conn->current = request;
+    }
+    lli_unlock(&conn->mu);
+    if (mine)
+        lli_conn_ref(conn);
+    return mine;
+}
+
+void lli_conn_disown(ll_conn *conn, ll_request *request)
+{
+    if (settle(conn, request))
+        lli_conn_yield(conn); /* others came meanwhile, from other threads */
+    else
+        lli_conn_unref(conn);
+}
+
+ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request)
+{
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    conn->snapshot.idle = false;
+    lli_request_enqueued(request);
+    ll_request_ref(request);
+    lli_list_push_front(&conn->queue, &request->queue_node);
+    set_mode(conn, LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    lli_conn_ref(conn);
+    ll_status status = call_worker_or_fail(conn, request);
+    lli_conn_unref(conn);
+    return status;
+}
+
 void lli_conn_yield(ll_conn *conn)
 {
     lli_lock(&conn->mu);
@@ -278,33 +350,6 @@ static ll_request *next_request(ll_conn *conn)
     }
 }
 
-/* After a request: notes what the connection looks like now, and lets go of it when nothing else is
- * queued. False: it is no longer ours. */
-static bool settle(ll_conn *conn, ll_request *request)
-{
-    bool open = conn->db.handle != NULL;
-    bool in_transaction = open && lli_db_in_transaction(&conn->db);
-    int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
-    int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
-    request->rowid = rowid;
-    lli_lock(&conn->mu);
-    conn->current = NULL;
-    conn->snapshot.open = open;
-    conn->snapshot.in_transaction = in_transaction;
-    if (open) {
-        conn->snapshot.total_changes = total;
-        conn->snapshot.rowid = rowid;
-    }
-    conn->snapshot.live_cursors = conn->stream_count;
-    bool more = !lli_list_empty(&conn->queue);
-    if (!more) {
-        set_mode(conn, LLI_CONN_IDLE);
-        conn->snapshot.idle = true;
-    }
-    lli_unlock(&conn->mu);
-    return more;
-}
-
 /* Puts a request that met a lock back to the front. False: the connection is parked and no longer ours. */
 static bool park(ll_conn *conn, ll_request *request, uint64_t span_ns)
 {
@@ -332,6 +377,8 @@ bool lli_conn_run_one(ll_conn *conn)
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
         return park(conn, request, park_ns);
+    if (conn->facts_stale)
+        lli_facts_learn(conn);
     bool more = settle(conn, request);
     if (!more)
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */

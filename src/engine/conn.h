@@ -53,6 +53,16 @@ struct ll_conn {
     struct lli_list streams; /* of ll_cursor.stream_node: live statements */
     size_t stream_count;
     struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
+    /* what the loop may do with it; see facts.c */
+    bool facts_stale;    /* to be looked at again, on a worker */
+    bool can_inline;     /* its file can be read without blocking */
+    bool writes_late;    /* a write touches no file before the commit */
+    bool cookie_known;   /* `cookie` is the schema's, and cannot change under this write transaction */
+    bool cache_is_full;  /* nearly: the next write may spill */
+    uint32_t cookie;
+    unsigned inline_writes;
+    int64_t cache_bytes; /* size of the page cache */
+    uint64_t file_key;   /* names the file in the cost history */
 
     ll_request autoclose; /* in place, so that the last close needs no memory */
 };
@@ -77,6 +87,14 @@ void lli_conn_run(
 /* One request. False: it is no longer owned by the caller, who may not touch it again. */
 bool lli_conn_run_one(ll_conn *conn);
 void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
+
+/* A loop takes an idle connection for one request; false: it is not idle. */
+bool lli_conn_try_own(ll_conn *conn, ll_request *request);
+/* ... and lets go of it when the request is done, */
+void lli_conn_disown(ll_conn *conn, ll_request *request);
+/* ... or puts the request (state NEW) at the front of the queue for a worker. Errors: LL_ESYS, as
+ * lli_conn_enqueue(). */
+ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request);
 
 /* PARKED -> READY, or a note for one that is about to be parked. Any thread. */
 void lli_conn_unpark(ll_conn *conn);

@@ -19,6 +19,9 @@
 #include "platform/clock.h"
 #include "platform/fork.h"
 
+static const uint64_t default_turn_ns = LLI_MS / 2;
+static const uint64_t default_attempt_ns = LLI_MS / 5;
+
 ll_status lli_engine_create(const ll_engine_options *options, bool step, ll_engine **ret_engine)
 {
     static const ll_engine_options defaults;
@@ -47,6 +50,8 @@ ll_status lli_engine_create(const ll_engine_options *options, bool step, ll_engi
     }
     lli_crew_join_engine(engine->crew);
     engine->generation = lli_fork_generation();
+    engine->turn_ns = options->turn_ns > 0 ? options->turn_ns : default_turn_ns;
+    engine->attempt_ns = options->attempt_ns > 0 ? options->attempt_ns : default_attempt_ns;
     atomic_init(&engine->refs, 1);
     lli_mutex_init(&engine->mu);
     lli_list_init(&engine->outstanding);
@@ -249,6 +254,7 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     if (engine->dispatching)
         return lli_refuse(LL_EINVAL, "ll_engine_dispatch: called from inside a callback");
     engine->dispatching = true;
+    ll_engine_new_turn(engine);
     /* Each is drained before what it announces is looked at, so that what comes later announces itself
      * again; and the wake-up after the deadlines, whose victims arrive by it. */
     lli_pollset_drain_timer(&engine->pollset);

@@ -3,6 +3,7 @@
 #define LLI_ENGINE_ENGINE_H
 
 #include "base/list.h"
+#include "db/attempt.h"
 #include "engine/request.h"
 #include "engine/worker.h"
 #include "platform/pollset.h"
@@ -16,15 +17,18 @@ struct ll_engine {
     struct lli_crew *crew;
     uint32_t generation; /* lli_fork_generation() at birth */
     struct lli_pollset pollset;
+    uint64_t turn_ns, attempt_ns;
 
     /* any thread */
     atomic_uint refs;                /* last unref is acq_rel */
     _Atomic(ll_request *) finished;  /* stack; push is a release, the loop's exchange an acquire */
     atomic_bool closed;              /* seq_cst, pairs with the push: see lli_engine_post() */
+    _Atomic uintptr_t loop;           /* the loop's thread, see turn.c; relaxed, written by it */
     atomic_size_t outstanding_count; /* relaxed */
     struct {                         /* relaxed: statistics */
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
-            wakeups;
+            wakeups, inline_hits, inline_refused, handovers, stalls;
+        _Atomic uint64_t bounced[LLI_BOUNCES];
     } stats;
 
     /* under mu */
@@ -34,6 +38,7 @@ struct ll_engine {
 
     /* loop only */
     bool dispatching;
+    uint64_t turn_used_ns; /* spent on the loop in this turn */
 };
 
 /* An engine of its own crew in step mode (see step.h) or a normal one. */

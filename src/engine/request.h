@@ -95,7 +95,11 @@ struct ll_request {
         ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
     } in;
 
-    /* kept between the runs of a request that was parked: the connection's owner */
+    /* kept between the runs of a request that was parked or handed over: the connection's owner */
+    struct lli_stmt *taken; /* LLI_OP_SQL: taken from the cache before the run; NULL: not yet */
+    bool live;              /* ... and stepped: the run goes on where the loop left it */
+    uint64_t begun_ns;      /* when a run on a worker began; 0: not measured */
+    int64_t changes_before; /* total_changes() before a live statement began */
     bool started;           /* busy_until_ns is set */
     bool savepoint;         /* an atomic executemany has opened its savepoint */
     uint64_t busy_until_ns; /* a lock is waited for until then */

@@ -19,6 +19,7 @@
 #include "db/inspect.h"
 #include "db/sqlerror.h"
 #include "engine/engine.h"
+#include "engine/facts.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
@@ -233,12 +234,15 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_guard_install(&conn->db.guard, conn->db.handle);
     switch (request->op) {
     case LLI_OP_SQL:
+        lli_facts_mind(conn, request->kind);
         return lli_run_sql(conn, request, ret_park_ns);
     case LLI_OP_MANY:
         return lli_run_many(conn, request, ret_park_ns);
     case LLI_OP_SCRIPT:
+        lli_facts_mind(conn, LLI_KIND_PRAGMA);
         return lli_run_script(conn, request, ret_park_ns);
     case LLI_OP_CALL:
+        lli_facts_mind(conn, LLI_KIND_PRAGMA);
         run_call(conn, request);
         return LLI_RUN_DONE;
     case LLI_OP_PREPARE:

@@ -100,6 +100,7 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
     }
     if (status == LL_OK) {
         request->outcome = LL_APPLIED;
+        conn->facts_stale = !conn->db.adopted;
         return LLI_RUN_DONE;
     }
     lli_error_set(&conn->open_error, request->error.pub.status, "%s", request->error.pub.message);

@@ -10,8 +10,11 @@
  * A statement that is exhausted is reset at once and releases its read lock ([M] a cursor left unread cut
  * durable commits twentyfold). */
 #include "base/alloc.h"
+#include "db/attempt.h"
 #include "db/bind.h"
+#include "db/cost.h"
 #include "db/inspect.h"
+#include "engine/facts.h"
 #include "engine/run.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
@@ -72,14 +75,17 @@ static bool first_rows_full(const ll_request *request, uint64_t until)
            ((batch->rows & 15) == 0 && lli_now_ns() >= until);
 }
 
-/* Takes the statement and binds. False: the request has its error. */
+/* Takes the statement, unless that was done before, and binds. False: the request has its error. */
 static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stmt)
 {
-    struct lli_stmt *stmt;
-    lli_run_arm(conn, request, true, false); /* preparing reads the schema and may meet a lock */
-    if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
-                      &request->error) != LL_OK)
-        return false;
+    struct lli_stmt *stmt = request->taken;
+    request->taken = NULL;
+    if (!stmt) {
+        lli_run_arm(conn, request, true, false); /* preparing reads the schema and may meet a lock */
+        if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
+                          &request->error) != LL_OK)
+            return false;
+    }
     request->read_only = stmt->read_only;
     request->dml = stmt->kind == LLI_KIND_DML;
     *ret_stmt = stmt;
@@ -88,11 +94,13 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
                       "the statement writes, but only reading is allowed");
         return false;
     }
-    bool stays_live = stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM);
     if (!stmt->raw)
         return true;
-    return lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, stays_live,
-                    &request->error) == LL_OK;
+    /* A statement that may outlive the request, or the call that submits it, needs its own copies. */
+    bool copy = (stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM)) ||
+                (lli_attempt_now && !(request->flags & LL_SUBMIT_BORROW));
+    return lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, copy, &request->error) ==
+           LL_OK;
 }
 
 static void finish_ok(ll_conn *conn, ll_request *request, const struct lli_stmt *stmt,
@@ -104,49 +112,77 @@ static void finish_ok(ll_conn *conn, ll_request *request, const struct lli_stmt 
     request->outcome = LL_APPLIED;
 }
 
-/* Steps the statement. SQLITE_DONE: at its end; SQLITE_ROW: `*cursor` has taken it over. */
-static int step_all(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, ll_cursor **cursor)
+/* Why stepping ended. */
+enum stepped {
+    STEPPED_END,    /* `rc` says how */
+    STEPPED_STREAM, /* enough rows for a first answer */
+    STEPPED_BUDGET  /* in an attempt: its time is over, between two rows */
+};
+
+static ll_status note_columns(ll_request *request, struct lli_stmt *stmt)
+{
+    ll_columns *columns;
+    if (request->columns || !stmt->has_rows)
+        return LL_OK;
+    LL_TRY(lli_stmt_columns(stmt, &columns));
+    request->columns = ll_columns_ref(columns);
+    return LL_OK;
+}
+
+static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int *ret_rc)
 {
     bool stream = stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM);
     bool keep = !(request->in.sql.flags & LL_SQL_DISCARD);
+    const struct lli_attempt *attempt = lli_attempt_now;
     uint64_t until = lli_deadline_after(first_batch_ns);
-    int rc;
-    while ((rc = lli_run_step(conn, stmt->raw, stmt->read_only)) == SQLITE_ROW) {
-        if (!request->columns) {
-            ll_columns *columns;
-            if (lli_stmt_columns(stmt, &columns) != LL_OK)
-                return SQLITE_NOMEM;
-            request->columns = ll_columns_ref(columns);
+    size_t rows = 0;
+    while ((*ret_rc = lli_run_step(conn, stmt->raw, stmt->read_only)) == SQLITE_ROW) {
+        if (note_columns(request, stmt) != LL_OK ||
+            (keep && keep_row(conn, request, stmt) != LL_OK)) {
+            *ret_rc = SQLITE_NOMEM;
+            return STEPPED_END;
         }
-        if (!keep)
-            continue;
-        if (keep_row(conn, request, stmt) != LL_OK)
-            return SQLITE_NOMEM;
-        if (stream && first_rows_full(request, until)) {
-            if (!(*cursor = lli_stream_new(conn)))
-                return SQLITE_NOMEM;
-            return SQLITE_ROW;
-        }
+        if (stream && keep && first_rows_full(request, until))
+            return STEPPED_STREAM;
+        if (attempt && !attempt->shielded && (++rows & 15) == 0 &&
+            lli_now_ns() >= attempt->deadline_ns)
+            return stream ? STEPPED_STREAM : STEPPED_BUDGET;
     }
-    if (rc == SQLITE_DONE && stmt->has_rows && !request->columns) {
-        ll_columns *columns;
-        if (lli_stmt_columns(stmt, &columns) != LL_OK)
-            return SQLITE_NOMEM;
-        request->columns = ll_columns_ref(columns);
-    }
-    return rc;
+    if (*ret_rc == SQLITE_DONE && note_columns(request, stmt) != LL_OK)
+        *ret_rc = SQLITE_NOMEM;
+    return STEPPED_END;
+}
+
+/* As if the run had not been: for one that is repeated. */
+static void undo(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+{
+    if (stmt)
+        lli_stmt_give(&conn->db.cache, stmt);
+    drop_rows(request);
+    ll_columns_unref(request->columns);
+    request->columns = NULL;
+    lli_error_done(&request->error);
+}
+
+static bool bounced(void)
+{
+    return lli_attempt_now && lli_attempt_now->bounce != LLI_BOUNCE_NONE;
 }
 
 /* A statement that could not even be set up: the lock may be the reason. */
 static enum lli_run_result not_set_up(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
                                       uint64_t *ret_park_ns)
 {
+    if (bounced()) {
+        undo(conn, request, stmt);
+        return LLI_RUN_BOUNCED;
+    }
     int code = request->error.pub.sqlite_code;
     enum lli_kind kind = stmt ? stmt->kind : LLI_KIND_OTHER;
     if (stmt)
         lli_stmt_give(&conn->db.cache, stmt);
-    /* Preparing reads the schema without running a program, and SQLite only asks a busy handler that has
-     * declined before again when a program starts. The lock is worth waiting for all the same. */
+    /* Preparing reads the schema without running a program, and SQLite only asks a busy handler that
+     * has declined before again when a program starts. The lock is worth waiting for all the same. */
     conn->db.guard.lock_asked = true;
     if (request->error.pub.status == LL_EBUSY &&
         lli_run_should_park(conn, request, code, kind, ret_park_ns)) {
@@ -157,55 +193,45 @@ static enum lli_run_result not_set_up(ll_conn *conn, ll_request *request, struct
     return LLI_RUN_DONE;
 }
 
-enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+/* Steps a statement that is set up, and says what came of it. */
+static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
+                                    int64_t before, uint64_t *ret_park_ns)
 {
-    if (request->in.sql.only_in_transaction && !lli_db_in_transaction(&conn->db)) {
-        request->outcome = LL_APPLIED;
-        return LLI_RUN_DONE;
+    int rc = SQLITE_OK;
+    enum stepped stepped = step_all(conn, request, stmt, &rc);
+    if (bounced()) { /* whatever it returned */
+        undo(conn, request, stmt);
+        return LLI_RUN_BOUNCED;
     }
-    struct lli_stmt *stmt = NULL;
-    if (!set_up(conn, request, &stmt))
-        return not_set_up(conn, request, stmt, ret_park_ns);
-    if (!stmt->raw) { /* nothing but comments */
-        lli_stmt_give(&conn->db.cache, stmt);
-        request->outcome = LL_APPLIED;
-        return LLI_RUN_DONE;
+    if (stepped == STEPPED_BUDGET) {
+        request->taken = stmt;
+        request->live = true;
+        request->changes_before = before;
+        return LLI_RUN_LIVE;
     }
-    bool was_open = lli_db_in_transaction(&conn->db);
-    bool interruptible = stmt->read_only ? !was_open || !lli_stmt_uses_vtab(&conn->db.cache, stmt)
-                                         : (request->flags & LL_SUBMIT_INTERRUPT) != 0;
-    bool committing = stmt->kind == LLI_KIND_COMMIT || stmt->kind == LLI_KIND_RELEASE ||
-                      stmt->kind == LLI_KIND_ROLLBACK;
-    lli_run_arm(conn, request, interruptible, committing);
-    int64_t before = lli_db_total_changes(&conn->db);
-    int rc = lli_run_begin(conn, request->in.sql.begin_before, stmt->kind);
-    ll_cursor *cursor = NULL;
-    if (rc == SQLITE_OK) {
-        if (stmt->kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT)
-            before_busy_pragma(conn);
-        rc = step_all(conn, request, stmt, &cursor);
-        if (stmt->kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT)
-            after_busy_pragma(conn, last_batch(request));
-    }
-    request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
-    if (rc == SQLITE_ROW) {
-        lli_stream_begin(cursor, stmt, request->columns);
-        request->cursor = cursor;
-        request->outcome = LL_APPLIED;
-        return LLI_RUN_DONE;
+    if (stepped == STEPPED_STREAM) {
+        ll_cursor *cursor = lli_stream_new(conn);
+        if (cursor) {
+            lli_stream_begin(cursor, stmt, request->columns);
+            request->cursor = cursor;
+            request->outcome = LL_APPLIED;
+            return LLI_RUN_DONE;
+        }
+        rc = SQLITE_NOMEM;
     }
     if (rc == SQLITE_DONE) {
         finish_ok(conn, request, stmt, before);
+        if (request->begun_ns > 0 && !lli_attempt_now) {
+            lli_facts_cost(conn, stmt);
+            lli_cost_ran(stmt->cost, lli_now_ns() - request->begun_ns, false);
+        }
         lli_stmt_give(&conn->db.cache, stmt);
         return LLI_RUN_DONE;
     }
     bool first = lli_list_empty(&request->batches);
     if ((first || !stmt->read_only) &&
         lli_run_should_park(conn, request, rc, stmt->kind, ret_park_ns)) {
-        drop_rows(request);
-        ll_columns_unref(request->columns);
-        request->columns = NULL;
-        lli_stmt_give(&conn->db.cache, stmt);
+        undo(conn, request, stmt);
         return LLI_RUN_PARK;
     }
     lli_run_fail(conn, request, rc, lli_db_total_changes(&conn->db) != before);
@@ -219,4 +245,62 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
     }
     drop_rows(request);
     return LLI_RUN_DONE;
+}
+
+static void arm_for(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+{
+    bool interruptible = (request->flags & LL_SUBMIT_INTERRUPT) != 0;
+    if (stmt->read_only)
+        interruptible = !lli_db_in_transaction(&conn->db) ||
+                        !lli_stmt_uses_vtab(&conn->db.cache, stmt);
+    bool committing = stmt->kind == LLI_KIND_COMMIT || stmt->kind == LLI_KIND_RELEASE ||
+                      stmt->kind == LLI_KIND_ROLLBACK;
+    lli_run_arm(conn, request, interruptible, committing);
+}
+
+enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    struct lli_stmt *stmt = NULL;
+    if (request->live) {
+        stmt = request->taken;
+        request->taken = NULL;
+        request->live = false;
+        arm_for(conn, request, stmt);
+        return carry_on(conn, request, stmt, request->changes_before, ret_park_ns);
+    }
+    if (request->in.sql.only_in_transaction && !lli_db_in_transaction(&conn->db)) {
+        request->outcome = LL_APPLIED;
+        if (request->taken)
+            lli_stmt_give(&conn->db.cache, request->taken);
+        request->taken = NULL;
+        return LLI_RUN_DONE;
+    }
+    if (!set_up(conn, request, &stmt))
+        return not_set_up(conn, request, stmt, ret_park_ns);
+    if (!stmt->raw) { /* nothing but comments */
+        lli_stmt_give(&conn->db.cache, stmt);
+        request->outcome = LL_APPLIED;
+        return LLI_RUN_DONE;
+    }
+    arm_for(conn, request, stmt);
+    if (!lli_attempt_now && stmt->read_only && stmt->cached)
+        request->begun_ns = lli_now_ns();
+    int64_t before = lli_db_total_changes(&conn->db);
+    int rc = lli_run_begin(conn, request->in.sql.begin_before, stmt->kind);
+    if (rc != SQLITE_OK) {
+        enum lli_kind kind = stmt->kind;
+        if (lli_run_should_park(conn, request, rc, kind, ret_park_ns)) {
+            lli_stmt_give(&conn->db.cache, stmt);
+            return LLI_RUN_PARK;
+        }
+        lli_run_fail(conn, request, rc, false);
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_DONE;
+    }
+    if (stmt->kind != LLI_KIND_PRAGMA_BUSY_TIMEOUT)
+        return carry_on(conn, request, stmt, before, ret_park_ns);
+    before_busy_pragma(conn);
+    enum lli_run_result result = carry_on(conn, request, stmt, before, ret_park_ns);
+    after_busy_pragma(conn, last_batch(request));
+    return result;
 }

@@ -19,7 +19,20 @@ void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
     READ(failed);
     READ(dispatches);
     READ(wakeups);
+    READ(inline_hits);
+    READ(inline_refused);
+    READ(handovers);
+    READ(stalls);
 #undef READ
+#define BOUNCED(name, why) \
+    ret_stats->name = atomic_load_explicit(&engine->stats.bounced[why], memory_order_relaxed)
+    BOUNCED(bounced_time, LLI_BOUNCE_TIME);
+    BOUNCED(bounced_disk, LLI_BOUNCE_DISK);
+    BOUNCED(bounced_write, LLI_BOUNCE_WRITE);
+    BOUNCED(bounced_lock, LLI_BOUNCE_LOCK);
+    BOUNCED(bounced_mutex, LLI_BOUNCE_MUTEX);
+    BOUNCED(bounced_foreign, LLI_BOUNCE_FOREIGN);
+#undef BOUNCED
     lli_crew_get_stats(engine->crew, ret_stats);
 }
 

@@ -1,4 +1,5 @@
 /* exec.c: statements: one, one for many rows, and scripts. */
+#include "engine/inline.h"
 #include "engine/submit.h"
 
 #include <string.h>
@@ -57,13 +58,23 @@ static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
     request->in.sql.flags = sql->flags;
     request->in.sql.begin_before = sql->begin_before;
     request->in.sql.first_rows = sql->first_rows;
-    request->in.sql.params.count = sql->params.count;
+    /* On the loop nothing has to be copied. */
+    request->in.sql.text = sql->text;
+    request->in.sql.params = sql->params;
+    enum lli_inline tried = lli_inline_try(request);
+    if (tried == LLI_INLINE_DONE)
+        return lli_submit_finished(request, ret_request);
     if (lli_submit_text(request, sql->text, size, &request->in.sql.text) != LL_OK ||
         lli_submit_values(request, sql->params.values, sql->params.count,
                           &request->in.sql.params.values) != LL_OK ||
         lli_submit_names(request, sql->params.names, sql->params.count,
-                         &request->in.sql.params.names) != LL_OK)
+                         &request->in.sql.params.names) != LL_OK) {
+        if (tried == LLI_INLINE_BOUNCED)
+            lli_inline_release(request);
         return no_memory(request, caller);
+    }
+    if (tried == LLI_INLINE_BOUNCED)
+        return lli_inline_hand_over(request, ret_request);
     return lli_submit(request, ret_request);
 }
 

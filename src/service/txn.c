@@ -3,6 +3,7 @@
  * Committing or rolling back when no transaction is open is nothing, and on an idle connection nothing is
  * done at once: programs and libraries do it out of habit after every read, and a hop to a worker would
  * cost them more than the read did. The test is repeated on the worker for a connection that is busy. */
+#include "engine/inline.h"
 #include "engine/submit.h"
 
 #include <looplite/txn.h>
@@ -25,6 +26,14 @@ static ll_status run(ll_conn *conn, const char *text, bool only_in_transaction,
             request->outcome = LL_APPLIED;
             return lli_submit_finished(request, ret_request);
         }
+    }
+    switch (lli_inline_try(request)) {
+    case LLI_INLINE_DONE:
+        return lli_submit_finished(request, ret_request);
+    case LLI_INLINE_BOUNCED:
+        return lli_inline_hand_over(request, ret_request);
+    default:
+        break;
     }
     return lli_submit(request, ret_request);
 }

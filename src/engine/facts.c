@@ -1,0 +1,119 @@
+/* facts.c: learning whether a connection's statements may be tried on the loop.
+ *
+ * The answers come from the VFS shim and from PRAGMAs, cost some microseconds, and change only by PRAGMA,
+ * ATTACH, DETACH and what a program does with the handle itself. So they are learned on the worker that
+ * opened the file, and again behind each request that may have changed them; until then, and whenever
+ * something is unknown, nothing runs on the loop.
+ *
+ * An adopted connection is not looked at before its first statement: to ask for its journal mode would read
+ * the file, which whoever opened it may not expect. */
+#include "engine/facts.h"
+
+#include "db/cost.h"
+#include "db/vfs_shim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The first value of a PRAGMA as text; false if it has none or fails. */
+static bool ask(ll_conn *conn, const char *sql, char *ret_text, size_t room)
+{
+    struct lli_stmt *stmt;
+    struct lli_error error = {0};
+    if (lli_stmt_take(&conn->db.cache, sql, strlen(sql), &stmt, &error) != LL_OK) {
+        lli_error_done(&error);
+        return false;
+    }
+    bool found = false;
+    if (lli_sq.step(stmt->raw) == SQLITE_ROW) {
+        const unsigned char *text = lli_sq.column_text(stmt->raw, 0);
+        if (text && strlen((const char *)text) < room) {
+            strcpy(ret_text, (const char *)text);
+            found = true;
+        }
+    }
+    lli_stmt_give(&conn->db.cache, stmt);
+    return found;
+}
+
+/* How many databases are attached beside "main" and "temp"; -1 if that cannot be told. */
+static int count_attached(ll_conn *conn)
+{
+    static const char sql[] = "PRAGMA database_list";
+    struct lli_stmt *stmt;
+    struct lli_error error = {0};
+    if (lli_stmt_take(&conn->db.cache, sql, sizeof sql - 1, &stmt, &error) != LL_OK) {
+        lli_error_done(&error);
+        return -1;
+    }
+    int count = 0, rc;
+    while ((rc = lli_sq.step(stmt->raw)) == SQLITE_ROW)
+        count += lli_sq.column_int(stmt->raw, 0) >= 2;
+    lli_stmt_give(&conn->db.cache, stmt);
+    return rc == SQLITE_DONE ? count : -1;
+}
+
+static bool learn_cache(ll_conn *conn)
+{
+    char size[32], page[32];
+    if (!ask(conn, "PRAGMA main.cache_size", size, sizeof size) ||
+        !ask(conn, "PRAGMA main.page_size", page, sizeof page))
+        return false;
+    int64_t pages = strtoll(size, NULL, 10);
+    conn->cache_bytes = pages < 0 ? -pages * 1024 : pages * strtoll(page, NULL, 10);
+    return true;
+}
+
+void lli_facts_learn(ll_conn *conn)
+{
+    struct lli_file_facts facts;
+    char mode[32];
+    conn->can_inline = conn->writes_late = conn->cookie_known = false;
+    conn->facts_stale = false;
+    if (!conn->db.handle || (conn->options.flags & LL_OPEN_NO_INLINE))
+        return;
+    if (conn->path && strstr(conn->path, "cache=shared"))
+        return; /* a shared cache has one mutex for all, which a worker may hold for long */
+    lli_guard_arm(&conn->db.guard);
+    conn->db.guard.stop = NULL; /* these statements belong to no request */
+    conn->db.guard.deadline_ns = LLI_NEVER;
+    if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
+        return;
+    if (!facts.memory && (!facts.file || facts.moved || !lli_disk_guard_guards(facts.guard)))
+        return;
+    if (conn->file_key == 0)
+        conn->file_key = facts.memory ? lli_cost_private_key()
+                                      : lli_cost_file_key(facts.device, facts.inode);
+    if (count_attached(conn) != 0)
+        return;
+    if (!ask(conn, "PRAGMA main.journal_mode", mode, sizeof mode) || !learn_cache(conn)) {
+        conn->facts_stale = true; /* locked: after the next request */
+        return;
+    }
+    conn->writes_late = strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0 ||
+                        strcmp(mode, "off") == 0;
+    conn->can_inline = true;
+}
+
+void lli_facts_mind(ll_conn *conn, enum lli_kind kind)
+{
+    bool adopted_first = conn->db.adopted && conn->file_key == 0;
+    switch (kind) {
+    case LLI_KIND_PRAGMA:
+    case LLI_KIND_PRAGMA_BUSY_TIMEOUT:
+    case LLI_KIND_PRAGMA_JOURNAL_MODE:
+    case LLI_KIND_OTHER: /* ATTACH, DETACH, VACUUM, DDL */
+        conn->facts_stale = true;
+        conn->cookie_known = false;
+        break;
+    default:
+        conn->facts_stale = conn->facts_stale || adopted_first;
+        break;
+    }
+}
+
+void lli_facts_cost(ll_conn *conn, struct lli_stmt *stmt)
+{
+    if (!stmt->cost && conn->file_key != 0)
+        stmt->cost = lli_cost_get(conn->file_key, stmt->sql, stmt->entry.size);
+}

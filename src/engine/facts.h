@@ -1,0 +1,14 @@
+/* facts.h: what must be known of a connection before the loop may run anything on it. Owner only. */
+#ifndef LLI_ENGINE_FACTS_H
+#define LLI_ENGINE_FACTS_H
+
+#include "engine/conn.h"
+
+/* Looks again: file, guard of its reads, journal mode, cache, attached databases. On a worker. */
+void lli_facts_learn(ll_conn *conn);
+/* A request of this kind is about to run on a worker: may it change any of that? */
+void lli_facts_mind(ll_conn *conn, enum lli_kind kind);
+/* Gives the statement its history, unless it has it. */
+void lli_facts_cost(ll_conn *conn, struct lli_stmt *stmt);
+
+#endif

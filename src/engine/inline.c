@@ -1,0 +1,258 @@
+/* inline.c: the policy of running on the loop.
+ *
+ * [M] A point read takes SQLite 3 us; handing it to a sleeping thread and back takes 46. So what cannot
+ * block runs where it was asked for. A statement is tried on the loop when
+ *   1. the connection is idle (so order is kept), and its file can be read without blocking;
+ *   2. its program is bounded, or its history says that it is cheap;
+ *   3. it only reads; or it begins, ends or marks a transaction in which nothing was written; or it is a
+ *      bounded write in a transaction that holds the write lock already, in a journal mode that writes
+ *      nothing before the commit;
+ *   4. the turn still has time.
+ * Everything else, and everything unknown, goes to a worker.
+ *
+ * While it runs, the guards of attempt.h end it at the first thing that could wait. Then nothing has
+ * happened, and it goes to the front of the queue, whole. If only the time is over, and that between two
+ * rows, nothing is thrown away: the live statement itself goes to the worker.
+ *
+ * A write cannot be taken back half done (an interrupted write rolls its transaction back), so it is tried
+ * only when it is bounded and its pages were there before; a miss inside one is counted as a stall.
+ *
+ * The connection's own mutex is only tried for, never waited for: a program that uses an adopted handle
+ * beside us may hold it, and may be waiting for the very thread that we are on. */
+#include "engine/inline.h"
+
+#include "db/attempt.h"
+#include "db/cost.h"
+#include "db/inspect.h"
+#include "engine/facts.h"
+#include "engine/run.h"
+#include "engine/turn.h"
+#include "platform/clock.h"
+
+#include <strings.h>
+#include <string.h>
+
+enum { WRITES_BETWEEN_CACHE_CHECKS = 16, LONGEST_INLINE_TEXT = 16 * 1024 };
+
+/* Whether BEGIN takes no lock: it is DEFERRED, in words or by default. */
+static bool begins_deferred(const char *text, size_t size)
+{
+    static const char immediate[] = "IMMEDIATE", exclusive[] = "EXCLUSIVE";
+    for (size_t i = 0; i < size; i++) {
+        size_t left = size - i;
+        if (left >= sizeof immediate - 1 && !strncasecmp(text + i, immediate, sizeof immediate - 1))
+            return false;
+        if (left >= sizeof exclusive - 1 && !strncasecmp(text + i, exclusive, sizeof exclusive - 1))
+            return false;
+    }
+    return true;
+}
+
+/* What can be said before the connection is taken. */
+static bool worth_a_look(const ll_request *request)
+{
+    if (request->op != LLI_OP_SQL || request->in.sql.size > LONGEST_INLINE_TEXT)
+        return false;
+    switch (request->kind) {
+    case LLI_KIND_SELECT:
+    case LLI_KIND_DML:
+    case LLI_KIND_OTHER: /* WITH, VALUES; what it is shows when it is prepared */
+    case LLI_KIND_COMMIT:
+    case LLI_KIND_ROLLBACK:
+    case LLI_KIND_RELEASE:
+    case LLI_KIND_SAVEPOINT:
+        return true;
+    case LLI_KIND_BEGIN:
+        return begins_deferred(request->in.sql.text, request->in.sql.size);
+    default:
+        return false;
+    }
+}
+
+/* Whether the page cache has room: one that is nearly full may spill dirty pages in the middle. */
+static bool cache_has_room(ll_conn *conn)
+{
+    if (conn->inline_writes++ % WRITES_BETWEEN_CACHE_CHECKS == 0) {
+        int used = 0, most = 0;
+        if (lli_sq.db_status(conn->db.handle, SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0) !=
+            SQLITE_OK)
+            return false;
+        conn->cache_is_full = used > conn->cache_bytes / 4 * 3;
+    }
+    return !conn->cache_is_full;
+}
+
+enum verdict { REFUSED, ADMITTED, ADMITTED_WRITE };
+
+/* Whether the program is of the schema that this write transaction sees: nobody else can change it while
+ * the write lock is held, and our own DDL forgets the cookie. */
+static bool same_schema(ll_conn *conn, const struct lli_program *program)
+{
+    if (!conn->cookie_known)
+        conn->cookie_known = lli_schema_cookie(&conn->db.cache, &conn->cookie) == LL_OK;
+    return conn->cookie_known && program->cookie == conn->cookie;
+}
+
+static enum verdict admit(ll_conn *conn, struct lli_stmt *stmt)
+{
+    int txn = lli_sq.txn_state(conn->db.handle, NULL);
+    switch (stmt->kind) {
+    case LLI_KIND_EMPTY:
+    case LLI_KIND_BEGIN:
+    case LLI_KIND_SAVEPOINT:
+        return ADMITTED;
+    case LLI_KIND_COMMIT:
+    case LLI_KIND_ROLLBACK:
+    case LLI_KIND_RELEASE:
+        return txn == SQLITE_TXN_WRITE ? REFUSED : ADMITTED;
+    default:
+        break;
+    }
+    if (!stmt->raw)
+        return ADMITTED;
+    if (stmt->read_only) {
+        const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
+        if (!program->known || program->uses_vtab || program->attached ||
+            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION)
+            return REFUSED;
+        enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
+        return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
+    }
+    if (stmt->kind != LLI_KIND_DML || txn != SQLITE_TXN_WRITE || !conn->writes_late)
+        return REFUSED;
+    const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
+    if (!lli_program_bounded(program) || program->overwrites || program->attached ||
+        lli_cost_admit(stmt->cost, true) != LLI_ADMIT_INLINE || !same_schema(conn, program) ||
+        !cache_has_room(conn))
+        return REFUSED;
+    return ADMITTED_WRITE;
+}
+
+static void count(ll_engine *engine, enum lli_bounce why)
+{
+    atomic_fetch_add_explicit(&engine->stats.bounced[why], 1, memory_order_relaxed);
+}
+
+/* Takes and admits the statement, and runs it inside `attempt`. */
+static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_attempt *attempt,
+                               bool *ret_refused)
+{
+    struct lli_stmt *stmt;
+    *ret_refused = false;
+    lli_run_arm(conn, request, true, false);
+    if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
+                      &request->error) != LL_OK) {
+        bool lock = request->error.pub.status == LL_EBUSY;
+        if (lock)
+            lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
+        if (attempt->bounce != LLI_BOUNCE_NONE) {
+            lli_error_done(&request->error);
+            return LLI_RUN_BOUNCED;
+        }
+        request->outcome = LL_NOT_APPLIED;
+        return LLI_RUN_DONE; /* a mistake in the text is told at once */
+    }
+    request->taken = stmt;
+    lli_facts_cost(conn, stmt);
+    enum verdict verdict = admit(conn, stmt);
+    if (attempt->bounce != LLI_BOUNCE_NONE || verdict == REFUSED) {
+        *ret_refused = attempt->bounce == LLI_BOUNCE_NONE;
+        request->taken = NULL;
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_BOUNCED;
+    }
+    attempt->shielded = verdict == ADMITTED_WRITE;
+    struct lli_cost *cost = stmt->cached ? stmt->cost : NULL; /* others go with the run */
+    uint64_t begun = lli_now_ns(), park_ns;
+    enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
+    if (result == LLI_RUN_PARK)
+        lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
+    if (attempt->bounce == LLI_BOUNCE_TIME || result == LLI_RUN_LIVE)
+        lli_cost_overran(cost);
+    else if (attempt->bounce == LLI_BOUNCE_FOREIGN)
+        lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
+    else if (attempt->bounce == LLI_BOUNCE_NONE)
+        lli_cost_ran(cost, lli_now_ns() - begun, true);
+    return attempt->bounce != LLI_BOUNCE_NONE ? LLI_RUN_BOUNCED : result;
+}
+
+enum lli_inline lli_inline_try(ll_request *request)
+{
+    ll_conn *conn = request->conn;
+    ll_engine *engine = request->engine;
+    if ((request->flags & LL_SUBMIT_NO_INLINE) || !lli_turn_is_loop(engine) ||
+        !worth_a_look(request))
+        return LLI_INLINE_NO;
+    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_try_own(conn, request)) {
+        atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
+        return LLI_INLINE_NO;
+    }
+    sqlite3_mutex *mutex = conn->can_inline ? lli_sq.db_mutex(conn->db.handle) : NULL;
+    if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
+        if (mutex)
+            count(engine, LLI_BOUNCE_MUTEX);
+        atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
+        lli_conn_disown(conn, request);
+        return LLI_INLINE_NO;
+    }
+    uint64_t begun = lli_now_ns();
+    struct lli_attempt attempt;
+    bool refused;
+    if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
+        lli_guard_install(&conn->db.guard, conn->db.handle);
+    lli_attempt_begin(&attempt, engine->attempt_ns, false);
+    enum lli_run_result result = run(conn, request, &attempt, &refused);
+    lli_attempt_end(&attempt);
+    lli_sq.mutex_leave(mutex);
+    lli_turn_charge(engine, lli_now_ns() - begun);
+    if (result == LLI_RUN_DONE) {
+        atomic_fetch_add_explicit(&engine->stats.inline_hits, 1, memory_order_relaxed);
+        lli_conn_disown(conn, request);
+        return LLI_INLINE_DONE;
+    }
+    if (result == LLI_RUN_LIVE)
+        atomic_fetch_add_explicit(&engine->stats.handovers, 1, memory_order_relaxed);
+    else if (refused)
+        atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
+    else
+        count(engine, attempt.bounce);
+    request->started = false; /* the busy timeout begins with the first run on a worker */
+    return LLI_INLINE_BOUNCED;
+}
+
+ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request)
+{
+    ll_conn *conn = request->conn;
+    ll_status status = lli_engine_add(request->engine, request);
+    if (status != LL_OK) {
+        lli_inline_release(request);
+        ll_request_unref(request);
+        return status;
+    }
+    lli_conn_ref(conn);
+    status = lli_conn_hand_over(conn, request);
+    if (status != LL_OK) {
+        if (request->live && lli_conn_try_own(conn, request)) /* nobody runs: it is ours again */
+            lli_inline_release(request);
+        lli_engine_remove(request->engine, request);
+        ll_request_unref(request);
+        lli_conn_unref(conn);
+        return status;
+    }
+    lli_conn_unref(conn);
+    if (ret_request)
+        *ret_request = request;
+    else
+        ll_request_unref(request);
+    return LL_PENDING;
+}
+
+void lli_inline_release(ll_request *request)
+{
+    ll_conn *conn = request->conn;
+    if (request->taken)
+        lli_stmt_give(&conn->db.cache, request->taken);
+    request->taken = NULL;
+    request->live = false;
+    lli_conn_disown(conn, request);
+}

@@ -1,0 +1,20 @@
+/* inline.h: running a statement on the event loop itself, when it cannot block. */
+#ifndef LLI_ENGINE_INLINE_H
+#define LLI_ENGINE_INLINE_H
+
+#include "engine/submit.h"
+
+enum lli_inline {
+    LLI_INLINE_NO,      /* not tried: the caller queues it */
+    LLI_INLINE_DONE,    /* its results are set; the connection is let go */
+    LLI_INLINE_BOUNCED, /* tried: the caller still owns the connection and must call one of the two below */
+};
+
+/* Tries a request (state NEW) on the calling thread. */
+enum lli_inline lli_inline_try(ll_request *request);
+/* After BOUNCED: puts it at the front of the queue and hands the connection to a worker: as lli_submit(). */
+ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request);
+/* After BOUNCED: the request cannot go on; lets go of the connection. */
+void lli_inline_release(ll_request *request);
+
+#endif
