@@ -4,6 +4,7 @@
 
 #include "db/api.h"
 #include "db/db.h"
+#include "engine/gate.h"
 #include "engine/request.h"
 #include "engine/worker.h"
 
@@ -63,6 +64,8 @@ struct ll_conn {
     unsigned inline_writes;
     int64_t cache_bytes; /* size of the page cache */
     uint64_t file_key;   /* names the file in the cost history */
+
+    struct lli_gate_seat seat; /* as gate.h says; joined and left by the owner */
 
     ll_request autoclose; /* in place, so that the last close needs no memory */
 };

@@ -285,6 +285,10 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
     arm_for(conn, request, stmt);
     if (!lli_attempt_now && stmt->read_only && stmt->cached)
         request->begun_ns = lli_now_ns();
+    if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_PARK;
+    }
     int64_t before = lli_db_total_changes(&conn->db);
     int rc = lli_run_begin(conn, request->in.sql.begin_before, stmt->kind);
     if (rc != SQLITE_OK) {
