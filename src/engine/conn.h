@@ -55,11 +55,12 @@ struct ll_conn {
     size_t stream_count;
     struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
     /* what the loop may do with it; see facts.c */
-    bool facts_stale;    /* to be looked at again, on a worker */
-    bool can_inline;     /* its file can be read without blocking */
-    bool writes_late;    /* a write touches no file before the commit */
-    bool cookie_known;   /* `cookie` is the schema's, and cannot change under this write transaction */
-    bool cache_is_full;  /* nearly: the next write may spill */
+    bool facts_stale; /* to be looked at again, on a worker */
+    bool can_inline;  /* its file can be read without blocking */
+    bool writes_late; /* a write touches no file before the commit */
+    bool
+        cookie_known; /* `cookie` is the schema's, and cannot change under this write transaction */
+    bool cache_is_full; /* nearly: the next write may spill */
     uint32_t cookie;
     unsigned inline_writes;
     int64_t cache_bytes; /* size of the page cache */

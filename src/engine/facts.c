@@ -5,6 +5,9 @@
  * opened the file, and again behind each request that may have changed them; until then, and whenever
  * something is unknown, nothing runs on the loop.
  *
+ * Nothing is asked inside a transaction: SQLite rolls a transaction back when any statement in it, even one
+ * that only reads, meets an I/O error or runs out of memory, and nobody would be told.
+ *
  * An adopted connection is not looked at before its first statement: to ask for its journal mode would read
  * the file, which whoever opened it may not expect. */
 #include "engine/facts.h"
@@ -69,9 +72,9 @@ void lli_facts_learn(ll_conn *conn)
     struct lli_file_facts facts;
     char mode[32];
     conn->can_inline = conn->writes_late = conn->cookie_known = false;
+    if (!conn->db.handle || lli_db_in_transaction(&conn->db))
+        return; /* later: an error of ours inside a user's transaction could end it */
     conn->facts_stale = false;
-    if (!conn->db.handle)
-        return;
     if (conn->path && strstr(conn->path, "cache=shared"))
         return; /* a shared cache has one mutex for all, which a worker may hold for long */
     lli_guard_arm(&conn->db.guard);
@@ -84,7 +87,8 @@ void lli_facts_learn(ll_conn *conn)
     if (conn->seat.gate && !gated && !lli_gate_concerned(&conn->seat))
         lli_gate_leave(&conn->seat);
     else if (!conn->seat.gate && gated)
-        (void)lli_gate_join(&conn->seat, facts.device, facts.inode); /* without: SQLite's own locks */
+        (void)lli_gate_join(&conn->seat, facts.device,
+                            facts.inode); /* without: SQLite's own locks */
     if (conn->options.flags & LL_OPEN_NO_INLINE)
         return;
     if (!facts.memory && (!facts.file || facts.moved || !lli_disk_guard_guards(facts.guard)))

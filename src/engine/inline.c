@@ -29,10 +29,13 @@
 #include "engine/turn.h"
 #include "platform/clock.h"
 
-#include <strings.h>
 #include <string.h>
+#include <strings.h>
 
-enum { WRITES_BETWEEN_CACHE_CHECKS = 16, LONGEST_INLINE_TEXT = 16 * 1024 };
+enum {
+    WRITES_BETWEEN_CACHE_CHECKS = 16,
+    LONGEST_INLINE_TEXT = 16 * 1024
+};
 
 /* Whether BEGIN takes no lock: it is DEFERRED, in words or by default. */
 static bool begins_deferred(const char *text, size_t size)
@@ -82,7 +85,11 @@ static bool cache_has_room(ll_conn *conn)
     return !conn->cache_is_full;
 }
 
-enum verdict { REFUSED, ADMITTED, ADMITTED_WRITE };
+enum verdict {
+    REFUSED,
+    ADMITTED,
+    ADMITTED_WRITE
+};
 
 /* Whether the program is of the schema that this write transaction sees: nobody else can change it while
  * the write lock is held, and our own DDL forgets the cookie. */
@@ -154,7 +161,18 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     }
     request->taken = stmt;
     lli_facts_cost(conn, stmt);
+    bool was_open = lli_db_in_transaction(&conn->db);
     enum verdict verdict = admit(conn, stmt);
+    if (was_open && !lli_db_in_transaction(&conn->db)) {
+        /* Our own question met an error that ends transactions: the user has to know. */
+        request->taken = NULL;
+        lli_stmt_give(&conn->db.cache, stmt);
+        lli_error_set(&request->error, LL_ENOMEM,
+                      "the transaction was rolled back: a statement could not be looked at");
+        request->outcome = LL_NOT_APPLIED;
+        attempt->bounce = LLI_BOUNCE_NONE;
+        return LLI_RUN_DONE;
+    }
     if (attempt->bounce != LLI_BOUNCE_NONE || verdict == REFUSED) {
         *ret_refused = attempt->bounce == LLI_BOUNCE_NONE;
         request->taken = NULL;

@@ -13,7 +13,9 @@
 
 #include <limits.h>
 
-enum { WAIT_AT_GATE = -1 }; /* no code of SQLite */
+enum {
+    WAIT_AT_GATE = -1
+}; /* no code of SQLite */
 
 static const char savepoint_text[] = "SAVEPOINT looplite_many";
 static const char rollback_text[] = "ROLLBACK TO looplite_many";

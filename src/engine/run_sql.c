@@ -81,7 +81,8 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
     struct lli_stmt *stmt = request->taken;
     request->taken = NULL;
     if (!stmt) {
-        lli_run_arm(conn, request, true, false); /* preparing reads the schema and may meet a lock */
+        lli_run_arm(conn, request, true,
+                    false); /* preparing reads the schema and may meet a lock */
         if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
                           &request->error) != LL_OK)
             return false;
