@@ -409,8 +409,9 @@ class Rapsqlite:
             await conn.execute(sql, list(values))
 
     async def write_commit_each(self, conn: Any, sql: str, rows: Sequence[Values]) -> None:
-        # A statement outside begin() ... commit() is committed when it returns.
-        await self.write_each(conn, sql, rows)
+        for values in rows:
+            await conn.execute(sql, list(values))
+            await conn.commit()
 
     async def commit(self, conn: Any) -> None:
         await conn.commit()
