@@ -676,7 +676,7 @@ static int conn_clear(PyObject *op)
 static void conn_finalize(PyObject *op)
 {
     lp_conn *conn = (lp_conn *)op;
-    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->st->exiting ||
+    if (conn->phase != LP_CONN_OPEN || !conn->st ||
         conn->generation != conn->st->generation)
         return;
     PyObject *exc = lp_exc_take();

@@ -28,6 +28,8 @@ typedef struct lp_cursor {
     size_t first, count, room;
     size_t row;              /* next row of the first batch */
     const lp_call *executing; /* the call whose statement fills this cursor; NULL: none */
+    lp_call *asking;         /* the fetch that waits for the next batch; NULL: none */
+    lp_call *waiting;        /* fetches behind it, on the same loop; owned, linked by `behind` */
     uint64_t generation;     /* counts statements: a fetch knows which one it is of */
     bool decoding;           /* rows are being made: Python code may run in there */
     bool broken;             /* the statement was interrupted in the middle */
@@ -50,6 +52,9 @@ int lp_cursor_need(const lp_cursor *cursor);
 /* fetch.c: goes on fetching into call->result, a list, until it has call->limit rows (0: all). Slices:
  * may say LP_YIELD. */
 lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor);
+
+/* fetch.c: call->cancelled of every call that fetches. */
+void lp_fetch_forget(lp_call *call, lp_cursor *cursor);
 
 /* fetch.c: call->record of every call that fetches from its cursor by lp_fetch_all(). */
 void lp_fetch_record(lp_call *call, lp_cursor *cursor);

@@ -50,6 +50,10 @@ static atomic_bool gone;
 /* Process-wide, written at import: a sqlite3.Connection begins with its handle. */
 static bool head_is_handle;
 
+/* Process-wide, written at import: this SQLite was built with SQLITE_USE_URI, so every name that begins
+ * with "file:" is a URI, asked or not. */
+static bool uris_always;
+
 struct lp_opener {
     /* fixed after creation */
     lp_state *st;
@@ -117,6 +121,13 @@ int lp_adopt_init(PyObject *module, lp_state *st)
     Py_XDECREF(arguments);
     if (!connection)
         return -1;
+    PyObject *options = PyObject_CallMethod(connection, "execute", "s",
+                                            "SELECT sqlite_compileoption_used('USE_URI')");
+    PyObject *row = options ? PyObject_CallMethod(options, "fetchone", NULL) : NULL;
+    uris_always = row && PyObject_IsTrue(PyTuple_GET_ITEM(row, 0)) == 1;
+    Py_XDECREF(row);
+    Py_XDECREF(options);
+    PyErr_Clear();
     bool same = Py_TYPE(connection)->tp_basicsize >= (Py_ssize_t)(sizeof(PyObject) + sizeof(void *)) &&
                 slot.count == 1 && head(connection) == slot.handles[0];
     PyObject *closed = PyObject_CallMethodNoArgs(connection, st->names.close);
@@ -205,7 +216,8 @@ static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret
         return NULL;
     const char *text = PyBytes_AS_STRING(path);
     PyObject *result;
-    if (uri && strncmp(text, "file:", 5) == 0) {
+    if ((uri || uris_always) && strncmp(text, "file:", 5) == 0) {
+        *ret_uri = true;
         result = uri_of_uri(st, path);
     } else if (text[0] == '\0' || strcmp(text, ":memory:") == 0) {
         result = PyUnicode_FromString(text);

@@ -97,6 +97,37 @@ static void settle(lp_call *call)
         call->op->record(call);
 }
 
+/* Lets the task go on that waits for the call. */
+static void resolve(lp_call *call)
+{
+    PyObject *future = call->future;
+    call->future = NULL;
+    if (!future)
+        return;
+    PyObject *set = PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
+    if (!set)
+        PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
+    Py_XDECREF(set);
+    Py_DECREF(future);
+}
+
+void lp_call_wake(lp_call *call)
+{
+    if (call->phase != LP_WAITING || call->list)
+        return;
+    call->finished = true;
+    call->status = LL_OK;
+    resolve(call);
+}
+
+lp_step lp_call_wait(lp_call *call)
+{
+    ll_request_unref(call->request);
+    call->request = NULL;
+    call->finished = false;
+    return LP_WAIT;
+}
+
 /* ll_done_fn: from dispatch, on the loop's thread, with the GIL. */
 static void on_done(ll_request *request, void *user)
 {
@@ -104,16 +135,7 @@ static void on_done(ll_request *request, void *user)
     lp_call *call = user;
     unlink_call(call);
     settle(call);
-    PyObject *future = call->future;
-    call->future = NULL;
-    if (future) {
-        PyObject *set =
-            PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
-        if (!set)
-            PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
-        Py_XDECREF(set);
-        Py_DECREF(future);
-    }
+    resolve(call);
     Py_DECREF((PyObject *)call);
 }
 
@@ -239,6 +261,21 @@ static lp_step finish(lp_call *call)
     return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
 
+/* Resumed before the request has called back: a second task awaits it, which would leave the first one
+ * alone for ever; or its future was cancelled, and it waits on a new one. */
+static lp_step still_waiting(lp_call *call)
+{
+    PyObject *done =
+        call->future ? PyObject_CallMethodNoArgs(call->future, call->st->names.done) : NULL;
+    int is_done = done ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    if (is_done == 0)
+        PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
+    else if (is_done < 0 && !PyErr_Occurred())
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return is_done == 1 ? LP_WAIT : LP_SHUN;
+}
+
 /* One send(None). What is yielded or returned is a new reference in *ret. */
 static PySendResult advance(lp_call *call, PyObject **ret)
 {
@@ -255,8 +292,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         step = start(call);
         break;
     case LP_WAITING:
-        if (!call->finished) { /* driven by hand, or its future was cancelled by somebody */
-            step = LP_WAIT;
+        if (!call->finished) {
+            step = still_waiting(call);
         } else if (call->thrown) {
             PyObject *exc = call->thrown;
             call->thrown = NULL;
@@ -297,6 +334,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
             Py_XSETREF(call->kept, Py_NewRef(*ret));
         over(call);
         sent = PYGEN_RETURN;
+        break;
+    case LP_SHUN: /* whoever awaited it first goes on */
         break;
     default:
         over(call);
@@ -430,6 +469,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
     case LP_WAITING:
         if (call->finished) {
             outcome = outcome_name(call->outcome);
+        } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
+            outcome = "not applied";
         } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
@@ -471,7 +512,8 @@ static PyObject *call_aenter(PyObject *op, PyObject *unused)
     return Py_NewRef(op);
 }
 
-/* Closes what the call gave, by its own close(), which a subclass may have replaced. */
+/* Closes the Connection or Cursor that the call gave, by its own close(), which a subclass may have
+ * replaced; anything else needs no end. */
 static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     (void)args;
@@ -483,7 +525,10 @@ static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
     }
     PyObject *value = call->kept;
     call->kept = NULL;
-    PyObject *closing = PyObject_CallMethodNoArgs(value, call->st->names.close);
+    PyObject *closing = PyObject_TypeCheck(value, call->st->cursor_type) ||
+                                PyObject_TypeCheck(value, call->st->conn_type)
+                            ? PyObject_CallMethodNoArgs(value, call->st->names.close)
+                            : lp_ready_new(call->st, Py_NewRef(Py_None));
     Py_DECREF(value);
     return closing;
 }
@@ -605,9 +650,9 @@ static PyMethodDef call_methods[] = {
 };
 
 static PyGetSetDef call_getset[] = {
-    {"__name__", call_get_name, NULL, NULL, NULL},
-    {"__qualname__", call_get_qualname, NULL, NULL, NULL},
-    {"cr_running", call_get_running, NULL, NULL, NULL},
+    {"__name__", call_get_name, NULL, "The name of the method.", NULL},
+    {"__qualname__", call_get_qualname, NULL, "The name of the method with its class.", NULL},
+    {"cr_running", call_get_running, NULL, "Whether it is inside a step at this moment.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -8,6 +8,7 @@
 
 /* What a step of a call came to. */
 typedef enum lp_step {
+    LP_SHUN = -2,  /* an exception is set, for a second awaiter only */
     LP_ERROR = -1, /* an exception is set */
     LP_DONE = 0,   /* call->result is the answer (NULL: None) */
     LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
@@ -65,6 +66,7 @@ struct lp_call {
     bool finished; /* the request has called back */
     bool keep;     /* entered by `async with` */
     bool begun;    /* the statement itself was submitted */
+    lp_call *behind; /* a fetch: the next one that waits for the same batch; owned */
     bool barrier;  /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
 
@@ -77,6 +79,10 @@ PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *
 
 /* How to submit for this call: its loop's engine, its callback. -1 with an exception. */
 int lp_call_how(lp_call *call, unsigned flags, ll_submit *ret_how);
+
+/* Waits without a request of its own, until lp_call_wake(): what its step says. */
+lp_step lp_call_wait(lp_call *call);
+void lp_call_wake(lp_call *call);
 
 /* What the status of a submission into call->request means for the step. */
 lp_step lp_call_submitted(lp_call *call, ll_status status);

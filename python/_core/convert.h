@@ -20,8 +20,8 @@ typedef struct lp_params {
     ll_value few[LP_FEW_PARAMS];
 } lp_params;
 
-/* Converts the parameters of execute(): None or NULL, a sequence, or a mapping. `sql` is looked at
- * only for the names that a mapping which is no plain dict has to be asked for. A value that cannot
+/* Converts the parameters of execute(): None or NULL, a sequence, or a dict. `sql` is looked at
+ * only for the names that a subclass of dict has to be asked for. A value that cannot
  * be bound is no error yet. 0, or -1 with an exception. */
 int lp_params_fill(lp_state *st, lp_params *params, PyObject *sql, PyObject *parameters);
 

@@ -52,6 +52,12 @@ static lp_step begin(lp_call *call)
         if (!call->target)
             call->target = Py_NewRef(call->owner);
     } else {
+        /* aiosqlite reaches for the connection later in these two, and says it with other words */
+        if ((call->op == &lp_op_execute_insert || call->op == &lp_op_execute_fetchall) &&
+            (conn->phase == LP_CONN_CLOSED || conn->phase == LP_CONN_NEW)) {
+            lp_raise_connection_closed();
+            return LP_ERROR;
+        }
         if (lp_conn_need(conn) < 0)
             return LP_ERROR;
         if (lp_conn_must_wait(conn, call))
@@ -99,6 +105,8 @@ static void forget(lp_call *call)
     /* An accepted request comes back to record(), which lets the cursor go. */
     if (call->target && !call->list && target_of(call)->executing == call)
         target_of(call)->executing = NULL;
+    if (call->target)
+        lp_fetch_forget(call, target_of(call));
 }
 
 static lp_step give_cursor(lp_call *call)
@@ -242,16 +250,28 @@ const lp_op lp_op_execute_fetchall = {
 
 /* ---- executemany ------------------------------------------------------------------------------- */
 
+/* sqlite3 lets executemany() run all that is not read-only; the core is asked to refuse what is no DML
+ * before it runs, but for statements that begin with one of these. */
+static bool may_be_no_dml(const char *sql)
+{
+    static const char *const words[] = {"CREATE", "DROP", "ALTER", "WITH", "ANALYZE", "REINDEX"};
+    sql += strspn(sql, " \t\n\r\f");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (PyOS_strnicmp(sql, words[i], (Py_ssize_t)strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 static lp_step many_submit(lp_call *call)
 {
     lp_conn *conn = conn_of(call);
     ll_many many = {.values = call->params.values,
                     .names = call->params.names,
                     .rows = call->params.rows,
-                    .width = call->params.count,
-                    .dml_only = true};
+                    .width = call->params.count};
     ll_submit how;
     many.text = lp_sql_text(call->st, "executemany", call->sql, &many.size);
+    many.dml_only = many.text && !may_be_no_dml(many.text);
     if (!many.text || lp_conn_begin_mode(conn, &many.begin_before) < 0 ||
         lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
@@ -302,7 +322,7 @@ static lp_step many_start(lp_call *call)
 
 static void many_record(lp_call *call)
 {
-    if (disclaim(call))
+    if (disclaim(call) && ll_request_is_dml(call->request))
         target_of(call)->rowcount = ll_request_changes(call->request);
 }
 
@@ -312,6 +332,11 @@ static lp_step many_finish(lp_call *call)
         return call->iterator ? many_collect(call) : many_start(call);
     if (lp_call_check(call) < 0)
         return LP_ERROR;
+    if (ll_request_is_read(call->request)) { /* WITH ... SELECT */
+        PyErr_SetString(call->st->sqlite3.ProgrammingError,
+                        "executemany() can only execute DML statements.");
+        return LP_ERROR;
+    }
     if (call->late) {
         PyObject *exc = call->late;
         call->late = NULL;
@@ -346,7 +371,7 @@ static const char *script_text(lp_call *call, size_t *ret_size)
     if (!PyUnicode_Check(call->sql)) {
 #if PY_VERSION_HEX >= 0x030B0000
         PyErr_Format(PyExc_TypeError, "executescript() argument must be str, not %s",
-                     Py_TYPE(call->sql)->tp_name);
+                     call->sql == Py_None ? "None" : Py_TYPE(call->sql)->tp_name);
 #else
         PyErr_SetString(PyExc_ValueError, "script argument must be unicode.");
 #endif

@@ -37,6 +37,21 @@ static _Thread_local struct {
 
 /* ---- ends -------------------------------------------------------------------------------------- */
 
+/* Most orphans end as soon as they are cancelled, and the descriptors of the engine go with the last of
+ * them. So they are given a moment, and only those that take longer wait for the next one to pass by. */
+static void wait_for_orphans(lp_state *st)
+{
+    enum { LOOKS = 20 };
+    static const struct timespec pause = {.tv_nsec = 500000};
+    lp_calls_sweep(&st->orphans);
+    for (int i = 0; i < LOOKS && st->orphans && !st->exiting; i++) {
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+        lp_calls_sweep(&st->orphans);
+    }
+}
+
 /* Takes the engine out of use. Nothing is called back afterwards. */
 static void end(lp_loop *self)
 {
@@ -47,6 +62,7 @@ static void end(lp_loop *self)
     if (engine) {
         lp_calls_orphan(st, &self->pending);
         ll_engine_abandon(engine);
+        wait_for_orphans(st);
     }
     if (self->key && st->loops) {
         PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);

@@ -36,6 +36,7 @@
     X(database)           \
     X(description)        \
     X(dispatch)           \
+    X(done)               \
     X(execute)            \
     X(interrupt)          \
     X(is_closed)          \
