@@ -14,6 +14,8 @@
  *  2. Only the thread that made it OWNED touches `db`, `streams` and the request it runs.
  *  3. The queue is first in, first out. A parked request goes back to its front.
  *  4. IDLE means: the queue was empty when the owner let go, under mu.
+ *  5. The connection is let go before its last request is told to be finished: whoever is told finds it
+ *     idle, so what he does next may happen at once.
  *
  * Ownership moves only under mu. The request that runs is `current`; it is published under mu so that an
  * interrupt from another thread finds a request that is alive.
@@ -155,7 +157,7 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     }
 }
 
-ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
     bool call = false;
     lli_lock(&conn->mu);
@@ -193,6 +195,16 @@ ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
         return lli_request_claim(request) ? status : LL_OK;
     }
     return LL_OK;
+}
+
+ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+{
+    /* When no thread is left (the last engine is gone) the request runs here and now, and what it lies in
+     * may hold the last reference. */
+    lli_conn_ref(conn);
+    ll_status status = enqueue(conn, request);
+    lli_conn_unref(conn);
+    return status;
 }
 
 void lli_conn_autoclose(ll_conn *conn)
@@ -266,20 +278,31 @@ static ll_request *next_request(ll_conn *conn)
     }
 }
 
-static void update_snapshot(ll_conn *conn)
+/* After a request: notes what the connection looks like now, and lets go of it when nothing else is
+ * queued. False: it is no longer ours. */
+static bool settle(ll_conn *conn, ll_request *request)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
-    int64_t total = open ? lli_db_total_changes(&conn->db) : conn->snapshot.total_changes;
-    int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : conn->snapshot.rowid;
+    int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
+    int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
+    request->rowid = rowid;
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->snapshot.open = open;
     conn->snapshot.in_transaction = in_transaction;
-    conn->snapshot.total_changes = total;
-    conn->snapshot.rowid = rowid;
+    if (open) {
+        conn->snapshot.total_changes = total;
+        conn->snapshot.rowid = rowid;
+    }
     conn->snapshot.live_cursors = conn->stream_count;
+    bool more = !lli_list_empty(&conn->queue);
+    if (!more) {
+        set_mode(conn, LLI_CONN_IDLE);
+        conn->snapshot.idle = true;
+    }
     lli_unlock(&conn->mu);
+    return more;
 }
 
 /* Puts a request that met a lock back to the front. False: the connection is parked and no longer ours. */
@@ -309,9 +332,11 @@ bool lli_conn_run_one(ll_conn *conn)
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
         return park(conn, request, park_ns);
-    update_snapshot(conn);
+    bool more = settle(conn, request);
+    if (!more)
+        lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */
     lli_run_end(conn, request);
-    return true;
+    return more;
 }
 
 void lli_conn_run(ll_conn *conn)

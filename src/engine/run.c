@@ -67,6 +67,11 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
     if (!conn->db.guard.lock_asked && kind != LLI_KIND_PRAGMA_JOURNAL_MODE)
         return false;
     uint64_t now = lli_now_ns();
+    uint64_t deadline = conn->db.guard.deadline_ns;
+    if (now >= deadline) { /* the loop may be too busy to say so */
+        conn->db.guard.stopped = LLI_STOP_DEADLINE;
+        return false;
+    }
     if (now >= request->busy_until_ns)
         return false;
     uint64_t waited = conn->busy_timeout_ns - (request->busy_until_ns - now);
@@ -75,12 +80,11 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
     while (step + 1 < LLI_COUNT(park_steps_ns) && (sum += park_steps_ns[step]) <= waited)
         step++;
     uint64_t left = request->busy_until_ns - now;
-    uint64_t until_deadline = request->deadline_ns > now ? request->deadline_ns - now : 0;
     uint64_t span = park_steps_ns[step];
     if (span > left)
         span = left;
-    if (span > until_deadline)
-        span = until_deadline > 0 ? until_deadline : 1;
+    if (span > deadline - now)
+        span = deadline - now;
     *ret_park_ns = span;
     return true;
 }
@@ -271,8 +275,8 @@ void lli_run_end(ll_conn *conn, ll_request *request)
         lli_conn_unref(conn);
         return;
     default:
+        ll_request_unref(request); /* the queue's; the engine still has one */
         lli_request_finish(request);
-        ll_request_unref(request);
         return;
     }
 }

@@ -104,8 +104,7 @@ void lli_step_settle(struct lli_step *step)
 {
     size_t delivered;
     do {
-        while (make_any(step)) {
-        }
+        while (make_any(step)) {}
         delivered = 0;
         ll_status status = ll_engine_dispatch(step->engine, &delivered);
         assert(status == LL_OK);

@@ -17,9 +17,16 @@
 
 #include "engine/engine.h"
 
-enum { LLI_STEP_WORKERS = 8 };
+enum {
+    LLI_STEP_WORKERS = 8
+};
 
-enum lli_step_kind { LLI_STEP_TAKE, LLI_STEP_RUN, LLI_STEP_YIELD, LLI_STEP_TIMER };
+enum lli_step_kind {
+    LLI_STEP_TAKE,
+    LLI_STEP_RUN,
+    LLI_STEP_YIELD,
+    LLI_STEP_TIMER
+};
 
 struct lli_step_move {
     enum lli_step_kind kind;

@@ -13,7 +13,9 @@ struct lli_crew {
     unsigned max; /* threads, without those that nap inside SQLite */
     unsigned cores;
     uint64_t linger_ns;
-    bool step; /* no threads: a test's scheduler makes each move (step.h) */
+    bool step;                /* no threads: a test's scheduler makes each move (step.h) */
+    void (*point)(void *arg); /* step mode: called from inside running statements; may be NULL */
+    void *point_arg;
 
     /* any thread */
     atomic_uint refs;       /* engines, connections, threads; last unref is acq_rel */

@@ -16,9 +16,23 @@
 #include "engine/step.h"
 #include "platform/clock.h"
 
-enum { CONNS = 3, MOST_REQUESTS = 400, DEFAULT_HISTORIES = 300 };
+enum {
+    CONNS = 3,
+    MOST_REQUESTS = 400,
+    DEFAULT_HISTORIES = 300
+};
 
-enum kind { INSERT, MANY, BEGIN, COMMIT, ROLLBACK, READ, SCRIPT, STREAM, NEXT };
+enum kind {
+    INSERT,
+    MANY,
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    READ,
+    SCRIPT,
+    STREAM,
+    NEXT
+};
 
 struct client_request {
     enum kind kind;
@@ -42,7 +56,8 @@ struct model {
     /* what the completions say of each connection, in their order */
     bool in_transaction[CONNS];
     bool lost[CONNS]; /* a completion that leaves it unknown whether a transaction is open */
-    signed char fate[MOST_REQUESTS * 8]; /* per id: 0 absent, 1 present, 2 pending in a transaction, 3 either */
+    signed char fate[MOST_REQUESTS *
+                     8]; /* per id: 0 absent, 1 present, 2 pending in a transaction, 3 either */
     unsigned owner[MOST_REQUESTS * 8];
 };
 
@@ -58,8 +73,14 @@ static uint64_t draw(struct model *m, uint64_t below)
 /* What the end of a request means for the rows of its connection. */
 static void learn(struct model *m, struct client_request *r)
 {
+    static const char *const names[] = {"INSERT", "MANY",   "BEGIN",  "COMMIT", "ROLLBACK",
+                                        "READ",   "SCRIPT", "STREAM", "NEXT"};
     unsigned conn = r->conn;
     bool applied = r->outcome == LL_APPLIED;
+    if (getenv("LL_TRACE"))
+        fprintf(stderr, "conn %u %s ids %lld+%lld: %s, outcome %d\n", conn, names[r->kind],
+                (long long)r->first, (long long)r->count, ll_status_name(r->status),
+                (int)r->outcome);
     switch (r->kind) {
     case INSERT:
     case MANY:
@@ -80,8 +101,8 @@ static void learn(struct model *m, struct client_request *r)
         break;
     case COMMIT:
     case ROLLBACK:
-        if (!applied)
-            break; /* BUSY: still open */
+        if (!applied || r->immediate)
+            break; /* BUSY: still open. Immediate: there was none, and earlier ends may be untold. */
         for (int64_t id = 1; id < m->next_id; id++)
             if (m->owner[id] == conn && m->fate[id] == 2)
                 m->fate[id] = r->kind == COMMIT ? 1 : 0;
@@ -222,9 +243,9 @@ static void submit(struct model *m)
         r->first = m->next_id++;
         r->count = 1;
         ll_value values[] = {ll_integer(r->first), ll_integer(c)};
-        accepted(m, r,
-                 ll_exec(conn, "INSERT INTO log(id, conn) VALUES(?, ?)", values, 2, &how,
-                         &r->request));
+        accepted(
+            m, r,
+            ll_exec(conn, "INSERT INTO log(id, conn) VALUES(?, ?)", values, 2, &how, &r->request));
         return;
     }
     }
@@ -334,7 +355,8 @@ static void history(t_env *t, uint64_t seed)
     for (unsigned c = 0; c < CONNS; c++) {
         ll_cursor_close(m->cursors[c]);
         m->cursors[c] = NULL;
-        struct client_request *r = &m->requests[m->count < MOST_REQUESTS ? m->count++ : m->count - 1];
+        struct client_request *r =
+            &m->requests[m->count < MOST_REQUESTS ? m->count++ : m->count - 1];
         *r = (struct client_request){.kind = ROLLBACK, .conn = c};
         ll_submit how = {.done = on_done, .user = r};
         accepted(m, r, ll_txn_rollback(m->conns[c], &how, &r->request));

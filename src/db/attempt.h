@@ -1,0 +1,52 @@
+/* attempt.h: one bounded try to run a read on the event loop's own thread.
+ *
+ * While a thread is inside an attempt, whatever could make it wait must end the attempt instead: the
+ * progress handler, the VFS shim, the replaced system calls and the trampolines of user functions all look
+ * at `lli_attempt_now` of their thread. The first that fires sets `bounce` and makes SQLite give up with
+ * SQLITE_INTERRUPT or an I/O error; the statement is then run again, whole, on a worker. Whatever
+ * sqlite3_step() returned, its result is thrown away if `bounce` is set. */
+#ifndef LLI_DB_ATTEMPT_H
+#define LLI_DB_ATTEMPT_H
+
+#include "base/defs.h"
+
+/* Which guard ended an attempt; also the index of its counter in the statistics. */
+enum lli_bounce {
+    LLI_BOUNCE_NONE,
+    LLI_BOUNCE_TIME,    /* the budget is spent */
+    LLI_BOUNCE_DISK,    /* a page is not in the kernel's cache */
+    LLI_BOUNCE_WRITE,   /* it would have to write, sync, truncate or delete (recovery, spill) */
+    LLI_BOUNCE_LOCK,    /* a lock is not free, or SQLite wanted to sleep */
+    LLI_BOUNCE_MUTEX,   /* a worker is inside a call that holds one of os_unix's mutexes */
+    LLI_BOUNCE_FOREIGN, /* a user's function, collation or callback */
+    LLI_BOUNCES
+};
+
+struct lli_attempt {
+    uint64_t deadline_ns;   /* lli_now_ns() time at which the budget is spent */
+    enum lli_bounce bounce; /* the first guard that fired */
+    bool shielded;          /* an inline write: nothing is refused, misses are only counted */
+    unsigned misses;        /* pages that were not there */
+};
+
+/* The attempt that this thread is in, NULL when it is in none. */
+extern _Thread_local struct lli_attempt *lli_attempt_now;
+
+/* Sets the bounce if none is set. */
+static inline void lli_attempt_bounce(struct lli_attempt *attempt, enum lli_bounce why)
+{
+    if (attempt->bounce == LLI_BOUNCE_NONE)
+        attempt->bounce = why;
+}
+
+/* Whether something has to be refused on this thread now; notes why. */
+static inline bool lli_attempt_refuses(enum lli_bounce why)
+{
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (LLI_LIKELY(!attempt) || attempt->shielded)
+        return false;
+    lli_attempt_bounce(attempt, why);
+    return true;
+}
+
+#endif
