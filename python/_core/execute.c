@@ -52,12 +52,6 @@ static lp_step begin(lp_call *call)
         if (!call->target)
             call->target = Py_NewRef(call->owner);
     } else {
-        /* aiosqlite reaches for the connection later in these two, and says it with other words */
-        if ((call->op == &lp_op_execute_insert || call->op == &lp_op_execute_fetchall) &&
-            (conn->phase == LP_CONN_CLOSED || conn->phase == LP_CONN_NEW)) {
-            lp_raise_connection_closed();
-            return LP_ERROR;
-        }
         if (lp_conn_need(conn) < 0)
             return LP_ERROR;
         if (lp_conn_must_wait(conn, call))
