@@ -580,8 +580,13 @@ const char *lp_sql_text(lp_state *st, const char *what, PyObject *sql, size_t *r
     }
     Py_ssize_t size;
     const char *text = PyUnicode_AsUTF8AndSize(sql, &size);
-    if (!text)
+    if (!text) {
+#if PY_VERSION_HEX < 0x030B0000
+        if (PyErr_ExceptionMatches(PyExc_UnicodeError))
+            PyErr_SetString(st->sqlite3.Warning, "SQL is of wrong type ('str'). Must be string.");
+#endif
         return NULL;
+    }
     if (memchr(text, '\0', (size_t)size)) {
 #if PY_VERSION_HEX >= 0x030B0000
         PyErr_SetString(st->sqlite3.ProgrammingError, "the query contains a null character");

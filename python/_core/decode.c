@@ -188,3 +188,13 @@ PyObject *lp_shape(lp_state *st, PyObject *description)
     }
     return shape;
 }
+
+void lp_shapes_end(lp_state *st)
+{
+    PyDict_Clear(st->shapes);
+    PyObject *closed = st->memory ? PyObject_CallMethodNoArgs(st->memory, st->names.close) : NULL;
+    if (!closed)
+        PyErr_Clear();
+    Py_XDECREF(closed);
+    Py_CLEAR(st->memory);
+}

@@ -22,4 +22,7 @@ PyObject *lp_description(const ll_columns *columns);
 /* A real sqlite3.Cursor with that description; a new reference, shared by all results of that shape. */
 PyObject *lp_shape(lp_state *st, PyObject *description);
 
+/* The atexit hook: closes the connection behind the shapes. */
+void lp_shapes_end(lp_state *st);
+
 #endif

@@ -32,6 +32,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     lp_conns_interrupt(st);
     lp_root_end(st);
     lp_adopt_exit();
+    lp_shapes_end(st);
     Py_RETURN_NONE;
 }
 
