@@ -35,7 +35,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SLOT_HANDLES = 8 };
+enum {
+    SLOT_HANDLES = 8
+};
 
 /* Handles that this thread has opened since the slot was armed. */
 static _Thread_local struct {
@@ -128,7 +130,8 @@ int lp_adopt_init(PyObject *module, lp_state *st)
     Py_XDECREF(row);
     Py_XDECREF(options);
     PyErr_Clear();
-    bool same = Py_TYPE(connection)->tp_basicsize >= (Py_ssize_t)(sizeof(PyObject) + sizeof(void *)) &&
+    bool same = Py_TYPE(connection)->tp_basicsize >=
+                    (Py_ssize_t)(sizeof(PyObject) + sizeof(void *)) &&
                 slot.count == 1 && head(connection) == slot.handles[0];
     PyObject *closed = PyObject_CallMethodNoArgs(connection, st->names.close);
     if (closed)
@@ -201,7 +204,8 @@ static PyObject *uri_of_uri(lp_state *st, PyObject *path)
     if (memory || (query && query_has(query + 1, end, "vfs=")))
         return PyUnicode_DecodeFSDefaultAndSize(uri, PyBytes_GET_SIZE(path));
     PyObject *front = PyUnicode_DecodeFSDefaultAndSize(uri, (Py_ssize_t)size);
-    PyObject *result = front ? PyUnicode_FromFormat("%U%cvfs=%s", front, query ? '&' : '?', st->vfs_name)
+    PyObject *result = front ? PyUnicode_FromFormat("%U%cvfs=%s", front, query ? '&' : '?',
+                                                    st->vfs_name)
                              : NULL;
     Py_XDECREF(front);
     return result;
@@ -331,10 +335,11 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
         return SQLITE_OK;
     }
     if (connection) {
-        PyErr_Format(st->sqlite3.NotSupportedError,
-                     "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
-                     "sqlite3.connect() opened",
-                     Py_TYPE(connection)->tp_name);
+        PyErr_Format(
+            st->sqlite3.NotSupportedError,
+            "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
+            "sqlite3.connect() opened",
+            Py_TYPE(connection)->tp_name);
         Py_DECREF(connection);
     }
     Py_XSETREF(opener->error, lp_exc_take());

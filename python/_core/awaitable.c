@@ -196,11 +196,9 @@ static void over(lp_call *call)
 static PyObject *new_future(lp_call *call)
 {
     PyObject *loop = lp_loop_object(call->loop);
-    PyObject *future =
-        loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
+    PyObject *future = loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
     Py_XDECREF(loop);
-    if (future &&
-        PyObject_SetAttr(future, call->st->names._asyncio_future_blocking, Py_True) < 0)
+    if (future && PyObject_SetAttr(future, call->st->names._asyncio_future_blocking, Py_True) < 0)
         Py_CLEAR(future);
     if (!future)
         return NULL;
@@ -265,8 +263,8 @@ static lp_step finish(lp_call *call)
  * alone for ever; or its future was cancelled, and it waits on a new one. */
 static lp_step still_waiting(lp_call *call)
 {
-    PyObject *done =
-        call->future ? PyObject_CallMethodNoArgs(call->future, call->st->names.done) : NULL;
+    PyObject *done = call->future ? PyObject_CallMethodNoArgs(call->future, call->st->names.done)
+                                  : NULL;
     int is_done = done ? PyObject_IsTrue(done) : -1;
     Py_XDECREF(done);
     if (is_done == 0)
@@ -346,8 +344,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     return sent;
 }
 
-/* StopIteration(value), which PyErr_SetObject() would take apart for a tuple or an exception. */
-static void stop_iteration(PyObject *value)
+/* PyErr_SetObject() would take a tuple or an exception apart. */
+void lp_stop_iteration(PyObject *value)
 {
     if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
         PyErr_SetObject(PyExc_StopIteration, value);
@@ -382,7 +380,7 @@ static PyObject *call_iternext(PyObject *op)
         return value;
     case PYGEN_RETURN:
         if (value != Py_None) /* NULL without an exception is StopIteration(None) */
-            stop_iteration(value);
+            lp_stop_iteration(value);
         Py_DECREF(value);
         return NULL;
     default:
@@ -397,7 +395,7 @@ static PyObject *call_send(PyObject *op, PyObject *value)
     case PYGEN_NEXT:
         return got;
     case PYGEN_RETURN:
-        stop_iteration(got);
+        lp_stop_iteration(got);
         Py_DECREF(got);
         return NULL;
     default:
@@ -406,7 +404,7 @@ static PyObject *call_send(PyObject *op, PyObject *value)
 }
 
 /* The exception that throw(type[, value[, traceback]]) means; a new reference. */
-static PyObject *exception_of(PyObject *const *args, Py_ssize_t count)
+PyObject *lp_exception_of(PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1 || count > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
@@ -439,7 +437,7 @@ static PyObject *exception_of(PyObject *const *args, Py_ssize_t count)
 static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     lp_call *call = (lp_call *)op;
-    PyObject *exc = exception_of(args, count);
+    PyObject *exc = lp_exception_of(args, count);
     if (!exc)
         return NULL;
     int cancelled = PyObject_IsInstance(exc, call->st->cancelled_error);
@@ -527,8 +525,8 @@ static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
     call->kept = NULL;
     PyObject *closing = PyObject_TypeCheck(value, call->st->cursor_type) ||
                                 PyObject_TypeCheck(value, call->st->conn_type)
-                            ? PyObject_CallMethodNoArgs(value, call->st->names.close)
-                            : lp_ready_new(call->st, Py_NewRef(Py_None));
+                          ? PyObject_CallMethodNoArgs(value, call->st->names.close)
+                          : lp_ready_new(call->st, Py_NewRef(Py_None));
     Py_DECREF(value);
     return closing;
 }
@@ -682,101 +680,8 @@ static PyType_Spec call_spec = {
     .slots = call_slots,
 };
 
-/* ---- an answer that is there already ----------------------------------------------------------- */
-
-/* What __anext__() gives when the row is at hand: no loop, no request, nothing to cancel. It is never
- * part of a cycle for longer than an await, so the collector need not know it. */
-typedef struct ready {
-    PyObject_HEAD
-    PyObject *value;
-} ready;
-
-PyObject *lp_ready_new(lp_state *st, PyObject *value)
-{
-    ready *self = PyObject_New(ready, st->ready_type);
-    if (!self) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    self->value = value;
-    return (PyObject *)self;
-}
-
-static void ready_dealloc(PyObject *op)
-{
-    PyTypeObject *type = Py_TYPE(op);
-    Py_XDECREF(((ready *)op)->value);
-    PyObject_Free(op);
-    Py_DECREF(type);
-}
-
-static PySendResult ready_am_send(PyObject *op, PyObject *value, PyObject **ret)
-{
-    (void)value;
-    ready *self = (ready *)op;
-    *ret = self->value;
-    self->value = NULL;
-    if (*ret)
-        return PYGEN_RETURN;
-    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited __anext__()");
-    return PYGEN_ERROR;
-}
-
-static PyObject *ready_iternext(PyObject *op)
-{
-    PyObject *value;
-    if (ready_am_send(op, Py_None, &value) == PYGEN_RETURN) {
-        stop_iteration(value);
-        Py_DECREF(value);
-    }
-    return NULL;
-}
-
-static PyObject *ready_send(PyObject *op, PyObject *value)
-{
-    (void)value;
-    return ready_iternext(op);
-}
-
-static PyObject *ready_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
-{
-    Py_CLEAR(((ready *)op)->value);
-    PyObject *exc = exception_of(args, count);
-    if (exc)
-        lp_exc_give(exc);
-    return NULL;
-}
-
-static PyObject *ready_close(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    Py_CLEAR(((ready *)op)->value);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef ready_methods[] = {
-    {"send", ready_send, METH_O, NULL},
-    {"throw", (PyCFunction)(void (*)(void))ready_throw, METH_FASTCALL, NULL},
-    {"close", ready_close, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot ready_slots[] = {
-    {Py_tp_dealloc, ready_dealloc},   {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, ready_iternext}, {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, ready_am_send},      {Py_tp_methods, ready_methods},
-    {0, NULL},
-};
-
-static PyType_Spec ready_spec = {
-    .name = "looplite._core._Ready",
-    .basicsize = sizeof(ready),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = ready_slots,
-};
-
 /* Makes asyncio.iscoroutine() and create_task() accept a type. */
-static int register_coroutine(PyTypeObject *type)
+int lp_register_coroutine(PyTypeObject *type)
 {
     PyObject *abc = PyImport_ImportModule("collections.abc");
     PyObject *base = abc ? PyObject_GetAttrString(abc, "Coroutine") : NULL;
@@ -790,9 +695,7 @@ static int register_coroutine(PyTypeObject *type)
 int lp_awaitable_init(PyObject *module, lp_state *st)
 {
     st->call_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &call_spec, NULL);
-    st->ready_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &ready_spec, NULL);
-    if (!st->call_type || !st->ready_type || register_coroutine(st->call_type) < 0 ||
-        register_coroutine(st->ready_type) < 0)
+    if (!st->call_type || lp_register_coroutine(st->call_type) < 0 || lp_ready_init(module, st) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "Result", (PyObject *)st->call_type);
 }

@@ -165,7 +165,8 @@ static int next_name(const char *sql, size_t size, size_t *at, size_t *ret_start
                 return 1;
             }
         } else if (is_name_byte((unsigned char)c)) {
-            while (i < size && is_name_byte((unsigned char)sql[i])) /* a$b is a name, not a parameter */
+            while (i < size &&
+                   is_name_byte((unsigned char)sql[i])) /* a$b is a name, not a parameter */
                 i++;
         } else {
             i++;
@@ -211,8 +212,9 @@ static void raise_unsupported(lp_state *st, PyObject *value, const place *where)
         PyErr_Clear();
     }
 #if PY_VERSION_HEX >= 0x030B0000
-    PyErr_Format(st->sqlite3.ProgrammingError, "Error binding parameter %zu: type '%s' is not supported",
-                 number, Py_TYPE(value)->tp_name);
+    PyErr_Format(st->sqlite3.ProgrammingError,
+                 "Error binding parameter %zu: type '%s' is not supported", number,
+                 Py_TYPE(value)->tp_name);
 #else
     if (where->name)
         PyErr_Format(st->sqlite3.InterfaceError,
@@ -468,14 +470,16 @@ static int refuse_row(lp_state *st, lp_params *p, size_t supplied, ll_value *row
         row[i] = ll_null();
     if (p->count == 0)
         return 0;
-    PyErr_Format(st->sqlite3.ProgrammingError,
-                 "Incorrect number of bindings supplied. The current statement uses %zu, and there are "
-                 "%zu supplied.",
-                 p->count, supplied);
+    PyErr_Format(
+        st->sqlite3.ProgrammingError,
+        "Incorrect number of bindings supplied. The current statement uses %zu, and there are "
+        "%zu supplied.",
+        p->count, supplied);
     return refuse(p, &row[0]);
 }
 
-static int add_named_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *mapping, ll_value *row)
+static int add_named_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *mapping,
+                         ll_value *row)
 {
     PyObject *dict = own_dict(mapping, sql);
     int rc = dict ? PyList_Append(p->keep, dict) : -1;

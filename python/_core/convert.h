@@ -4,19 +4,21 @@
 
 #include "state.h"
 
-enum { LP_FEW_PARAMS = 8 };
+enum {
+    LP_FEW_PARAMS = 8
+};
 
 /* The parameters of one statement and all that keeps their memory alive: the core is given them with
  * LL_SUBMIT_BORROW, so this lives until the request has finished. Zero-initialise. */
 typedef struct lp_params {
-    ll_value *values;     /* `few` or of the heap */
-    const char **names;   /* NULL: positional */
-    size_t count;         /* values in one row */
-    size_t rows;          /* executemany: rows of values */
-    size_t room;          /* values allocated */
-    PyObject *keep;       /* tuple of the objects, or (executemany, named) a list of such */
-    PyObject *extra;      /* list: what conversion made, and copies of what may change; or NULL */
-    PyObject *refused;    /* list of (text, exception) for values that cannot be bound; or NULL */
+    ll_value *values;   /* `few` or of the heap */
+    const char **names; /* NULL: positional */
+    size_t count;       /* values in one row */
+    size_t rows;        /* executemany: rows of values */
+    size_t room;        /* values allocated */
+    PyObject *keep;     /* tuple of the objects, or (executemany, named) a list of such */
+    PyObject *extra;    /* list: what conversion made, and copies of what may change; or NULL */
+    PyObject *refused;  /* list of (text, exception) for values that cannot be bound; or NULL */
     ll_value few[LP_FEW_PARAMS];
 } lp_params;
 

@@ -21,7 +21,9 @@
 
 #include <looplite/sqlite.h>
 
-enum { ROWS_A_LOOK = 64 };
+enum {
+    ROWS_A_LOOK = 64
+};
 static const int64_t slice_ns = 500000;
 
 /* ---- one row ----------------------------------------------------------------------------------- */
@@ -53,14 +55,24 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
         Py_DECREF(factory);
     else
         d->text_factory = factory;
+    if (cursor->conn->detect_types && !cursor->converters) {
+        cursor->converters = lp_converters(st, cursor->columns, cursor->conn->detect_types);
+        if (!cursor->converters) {
+            Py_XDECREF(d->text_factory);
+            return -1;
+        }
+    }
+    if (cursor->converters && cursor->converters != Py_None)
+        d->converters = Py_NewRef(cursor->converters);
     if (cursor->row_factory == Py_None)
         return 0;
     if (!cursor->shape) {
         if (!cursor->description)
-            cursor->description = lp_description(cursor->columns);
+            cursor->description = lp_description(cursor->columns, cursor->conn->detect_types);
         cursor->shape = cursor->description ? lp_shape(st, cursor->description) : NULL;
         if (!cursor->shape) {
             Py_XDECREF(d->text_factory);
+            Py_XDECREF(d->converters);
             return -1;
         }
     }
@@ -72,6 +84,7 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
 static void close_decoder(lp_decoder *d)
 {
     Py_XDECREF(d->text_factory);
+    Py_XDECREF(d->converters);
     Py_XDECREF(d->row_factory);
     Py_XDECREF(d->shape);
 }
@@ -124,8 +137,8 @@ static lp_step ready(lp_call *call, lp_cursor *cursor)
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
     call->barrier = true;
-    return lp_call_submitted(call,
-                             ll_conn_call(cursor->conn->handle, nothing, NULL, &how, &call->request));
+    return lp_call_submitted(
+        call, ll_conn_call(cursor->conn->handle, nothing, NULL, &how, &call->request));
 }
 
 /* The batch has arrived, or will not: the fetches behind it look again. */
@@ -326,8 +339,7 @@ const lp_op lp_op_fetchone = {
 /* The iterator. A row at hand is made in __anext__() and given by a finished awaitable; only when none
  * is, or the slice is over, a call is made. */
 typedef struct rows {
-    PyObject_HEAD
-    lp_state *st;
+    PyObject_HEAD lp_state *st;
     lp_cursor *cursor;
     unsigned taken;   /* rows since the last look at the clock */
     int64_t deadline; /* end of this slice */
@@ -427,12 +439,9 @@ static PyMethodDef rows_methods[] = {
 };
 
 static PyType_Slot rows_slots[] = {
-    {Py_tp_traverse, rows_traverse},
-    {Py_tp_dealloc, rows_dealloc},
-    {Py_am_aiter, PyObject_SelfIter},
-    {Py_am_anext, rows_anext},
-    {Py_tp_methods, rows_methods},
-    {0, NULL},
+    {Py_tp_traverse, rows_traverse},  {Py_tp_dealloc, rows_dealloc},
+    {Py_am_aiter, PyObject_SelfIter}, {Py_am_anext, rows_anext},
+    {Py_tp_methods, rows_methods},    {0, NULL},
 };
 
 static PyType_Spec rows_spec = {
