@@ -37,6 +37,21 @@ static _Thread_local struct {
 
 /* ---- ends -------------------------------------------------------------------------------------- */
 
+/* Most orphans end as soon as they are cancelled, and the descriptors of the engine go with the last of
+ * them. So they are given a moment, and only those that take longer wait for the next one to pass by. */
+static void wait_for_orphans(lp_state *st)
+{
+    enum {
+        LOOKS = 20
+    };
+    static const struct timespec pause = {.tv_nsec = 500000};
+    lp_calls_sweep(&st->orphans);
+    for (int i = 0; i < LOOKS && st->orphans && !st->exiting; i++) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS lp_calls_sweep(&st->orphans);
+    }
+}
+
 /* Takes the engine out of use. Nothing is called back afterwards. */
 static void end(lp_loop *self)
 {
@@ -47,6 +62,7 @@ static void end(lp_loop *self)
     if (engine) {
         lp_calls_orphan(st, &self->pending);
         ll_engine_abandon(engine);
+        wait_for_orphans(st);
     }
     if (self->key && st->loops) {
         PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);
@@ -101,8 +117,7 @@ void lp_root_end(lp_state *st)
     st->root = NULL;
     if (root) {
         /* Workers close the connections in there, and take the GIL for it. */
-        Py_BEGIN_ALLOW_THREADS
-        ll_engine_free(root);
+        Py_BEGIN_ALLOW_THREADS ll_engine_free(root);
         Py_END_ALLOW_THREADS
     }
     lp_calls_sweep(&st->orphans);
@@ -217,8 +232,9 @@ int lp_loop_watch(lp_loop *self)
     PyObject *loop = lp_loop_object(self);
     PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
     PyObject *dispatch = fd ? PyObject_GetAttr((PyObject *)self, st->names.dispatch) : NULL;
-    PyObject *done =
-        dispatch ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL) : NULL;
+    PyObject *done = dispatch
+                       ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL)
+                       : NULL;
     if (done)
         self->reading = true;
     Py_XDECREF(done);
