@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from support import WATCHDOG_SECONDS, lib
-from support.guard import Guard
-from support.loops import LOOPS, run_on
+pytest.register_assert_rewrite("support", "oracle")
+
+from support import WATCHDOG_SECONDS, lib  # noqa: E402
+from support.guard import Guard  # noqa: E402
+from support.loops import LOOPS, run_on  # noqa: E402
 
 _stderr: int | None = None
 

@@ -173,6 +173,8 @@ async def main():
     db = await lib.connect(PATH, isolation_level=None)
     await db.execute_fetchall("SELECT 1")
 fresh(main)
+# Python's own watchdog would wait in the child for a thread that is not there.
+faulthandler.cancel_dump_traceback_later()
 pid = os.fork()
 if pid == 0:
     sys.exit(11)

@@ -416,7 +416,7 @@ def test_as_many_as_sqlite_takes(run: Run, count: int) -> None:
     run(main)
 
 
-def test_a_parameter_that_closes_its_own_connection(run: Run) -> None:
+def test_a_parameter_that_touches_its_own_connection(run: Run) -> None:
     """Code run while parameters are read may do anything to the connection: an error or a row, never a crash."""
 
     class Rude(Sized):
