@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
+import contextlib
 import gc
 import inspect
 import sqlite3
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.loops import caught, turns
 
@@ -318,10 +318,8 @@ def test_sent_again_while_it_waits(run: Run) -> None:
             await db.execute("CREATE TABLE t(v)")
             call = db.execute("INSERT INTO t VALUES (1)")
             if not isinstance(drive(call), tuple):
-                try:
+                with contextlib.suppress(RuntimeError):
                     drive(call)
-                except RuntimeError:
-                    pass
                 call.close()
             await db.execute_fetchall("SELECT 1")
             ((count,),) = await db.execute_fetchall("SELECT count(*) FROM t")

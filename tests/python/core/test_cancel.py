@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.locks import Probe, make, probe, rows, write_lock
 from support.loops import caught, settled, turns, until
@@ -118,7 +117,7 @@ async def cancel_while_writing(
     """Cancels a statement that is seen to hold the write lock; it starts anew if it was quicker than the look."""
     while True:
         task = asyncio.ensure_future(make_call())
-        await until(lambda: task.done() or outside.write_locked())
+        await until(lambda task=task: task.done() or outside.write_locked())  # type: ignore[misc]
         if task.cancel():
             error = await caught(task)
             if isinstance(error, asyncio.CancelledError):
@@ -568,6 +567,6 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
         await asyncio.gather(*tasks, return_exceptions=True)
 
     run(main)
-    counts = dict(rows(table, "SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v"))
+    counts: dict[Any, Any] = dict(rows(table, "SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v"))
     assert set(counts.values()) <= {2}, f"seed {seed}: {counts}"
     assert set(counts) - doubtful == committed - doubtful, f"seed {seed}"

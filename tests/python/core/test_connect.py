@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import IS_LOOPLITE, lib, looplite_only
 from support.errors import has_code, raised_by, same_error
 from support.locks import make, rows
@@ -413,8 +412,8 @@ def test_options_reach_the_connection(run: Run) -> None:
 def test_wrong_isolation_level(run: Run) -> None:
     """3.10 finds it out at the first write, later versions when connecting."""
     try:
-        reference = sqlite3.connect(":memory:", isolation_level="NONSENSE")
-    except Exception as error:  # noqa: BLE001
+        reference = sqlite3.connect(":memory:", isolation_level="NONSENSE")  # type: ignore[call-overload]
+    except Exception as error:
         expected = error
     else:
         reference.close()
@@ -507,10 +506,10 @@ def test_attributes_at_the_wrong_time(run: Run, name: str, when: str) -> None:
         if when == "after":
             await db
             await db.close()
-        with pytest.raises(ValueError, match="^no active connection$"):
+        with pytest.raises(ValueError, match=r"^no active connection$"):
             getattr(db, name)
         if name in ("isolation_level", "row_factory", "text_factory"):
-            with pytest.raises(ValueError, match="^no active connection$"):
+            with pytest.raises(ValueError, match=r"^no active connection$"):
                 setattr(db, name, None)
 
     run(main)
@@ -687,10 +686,21 @@ def test_several_at_once(run: Run, path: Path) -> None:
 
 
 def test_names_of_the_module_are_sqlite3s() -> None:
-    for name in (
-        "Error DatabaseError IntegrityError NotSupportedError OperationalError ProgrammingError Warning Row "
-        "register_adapter register_converter paramstyle sqlite_version sqlite_version_info"
-    ).split():
+    for name in [
+        "Error",
+        "DatabaseError",
+        "IntegrityError",
+        "NotSupportedError",
+        "OperationalError",
+        "ProgrammingError",
+        "Warning",
+        "Row",
+        "register_adapter",
+        "register_converter",
+        "paramstyle",
+        "sqlite_version",
+        "sqlite_version_info",
+    ]:
         assert getattr(lib, name) is getattr(sqlite3, name), name
     if IS_LOOPLITE:
         assert lib.InterfaceError is sqlite3.InterfaceError

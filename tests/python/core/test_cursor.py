@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import IS_LOOPLITE, lib, looplite_only
 from support.errors import same_error
 from support.locks import make, probe

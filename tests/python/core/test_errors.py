@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.errors import has_code, raised_by, same_error
 from support.locks import make, write_lock

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from support import looplite_only
 from support.locks import make, rows
 from support.scripts import ran_clean, run_script

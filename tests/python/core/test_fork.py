@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from support import looplite_only
 from support.locks import make, rows
 from support.scripts import run_script

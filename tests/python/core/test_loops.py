@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.locks import make, rows
 from support.loops import run_on, turns
@@ -106,7 +105,7 @@ def test_four_loops_share_a_connection_while_the_first_is_blocked(
             def thread(number: int) -> None:
                 try:
                     run_on(loop_factory, work, number)
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     failures.append(error)
 
             threads = [threading.Thread(target=thread, args=(n,)) for n in range(4)]
@@ -134,7 +133,7 @@ def test_two_loops_at_once_with_connections_of_their_own(
     def thread(number: int) -> None:
         try:
             run_on(loop_factory, work, number)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=thread, args=(n,)) for n in range(4)]

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-
 from support import lib
 from support.errors import raised_by, same_error
 from support.loops import caught
@@ -292,10 +291,10 @@ def numbers(count: int) -> Iterator[tuple[int, str]]:
         lambda: tuple((n, f"n{n}") for n in range(1000)),
         lambda: numbers(1000),
         lambda: iter([[n, f"n{n}"] for n in range(1000)]),
-        lambda: map(lambda n: Sized(n, f"n{n}"), range(1000)),
+        lambda: (Sized(n, f"n{n}") for n in range(1000)),
         lambda: deque((n, f"n{n}") for n in range(1000)),
     ],
-    ids=["list", "tuple", "generator", "iterator", "map", "deque"],
+    ids=["list", "tuple", "generator", "iterator", "sequences", "deque"],
 )
 def test_executemany_sources(run: Run, rows: Callable[[], Any]) -> None:
     async def main() -> None:
@@ -379,7 +378,9 @@ def test_generator_whose_row_fails(run: Run) -> None:
         async with lib.connect(":memory:") as db:
             await db.execute("CREATE TABLE t(a UNIQUE)")
             with pytest.raises(sqlite3.IntegrityError):
-                await db.executemany("INSERT INTO t VALUES (?)", ((n % 5000,) for n in range(50_000)))
+                await db.executemany(
+                    "INSERT INTO t VALUES (?)", ((n % 5000,) for n in range(50_000))
+                )
             assert list(await db.execute_fetchall("SELECT count(*) FROM t")) == [(5000,)]
 
     run(main)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.locks import make, rows
 from support.loops import run_on
@@ -163,7 +162,7 @@ def test_many_threads_with_a_loop_each(loop_factory: Factory, table: Path) -> No
     def thread(number: int) -> None:
         try:
             run_on(loop_factory, work, number)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     interval = sys.getswitchinterval()
@@ -205,7 +204,7 @@ def test_one_connection_hammered_from_many_loops(loop_factory: Factory, table: P
             def thread(number: int) -> None:
                 try:
                     run_on(loop_factory, work, number)
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     failures.append(error)
 
             loop = asyncio.get_running_loop()

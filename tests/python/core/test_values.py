@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.errors import raised_by
 
@@ -176,17 +175,17 @@ def test_text_that_is_not_utf8(run: Run) -> None:
 
 
 def test_text_factory_error_reaches_the_caller(run: Run) -> None:
-    class Oops(Exception):
+    class OopsError(Exception):
         pass
 
     def factory(raw: bytes) -> str:
-        raise Oops(raw)
+        raise OopsError(raw)
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             db.text_factory = factory
             cursor = await db.cursor()
-            with pytest.raises(Oops):
+            with pytest.raises(OopsError):
                 await cursor.execute("SELECT 'a'")
                 await cursor.fetchone()
             db.text_factory = str
@@ -300,18 +299,18 @@ def test_types_in_column_names(run: Run, converter: None) -> None:
 
 
 def test_converter_error_reaches_the_caller(run: Run) -> None:
-    class Oops(Exception):
+    class OopsError(Exception):
         pass
 
     def fail(raw: bytes) -> object:
-        raise Oops
+        raise OopsError
 
     sqlite3.register_converter("looplite_test_fail", fail)
 
     async def main() -> None:
         async with lib.connect(":memory:", detect_types=sqlite3.PARSE_COLNAMES) as db:
             cursor = await db.cursor()
-            with pytest.raises(Oops):
+            with pytest.raises(OopsError):
                 await cursor.execute('SELECT 5 AS "n [looplite_test_fail]"')
                 await cursor.fetchall()
             await cursor.execute("SELECT 1")

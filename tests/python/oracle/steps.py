@@ -119,7 +119,7 @@ def on_sqlite3(steps: Sequence[Step], **options: Any) -> list[Observation]:
                 getattr(connection, step.name)()
             else:
                 connection.isolation_level = step.value
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             outcome = error_shown(error)
         else:
             outcome = shown(result)
@@ -155,7 +155,7 @@ async def on_lib(steps: Sequence[Step], **options: Any) -> list[Observation]:
                 await getattr(connection, step.name)()
             else:
                 connection.isolation_level = step.value
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             outcome = error_shown(error)
         else:
             outcome = shown(result)

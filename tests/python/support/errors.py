@@ -11,7 +11,7 @@ def raised_by(call: Callable[..., Any], *args: Any, **options: Any) -> Exception
     """What a synchronous call raises; it has to raise."""
     try:
         result = call(*args, **options)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return error
     raise AssertionError(f"nothing was raised, the result was {result!r}")
 

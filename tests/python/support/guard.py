@@ -86,7 +86,11 @@ class Guard:
             if thread.is_alive() and not thread.daemon:
                 found.append(f"left the thread {thread!r}")
         if not settled(lambda: not self._new_descriptors()):
-            files = [what for what in self._new_descriptors().values() if not what.startswith("anon_inode:")]
+            files = [
+                what
+                for what in self._new_descriptors().values()
+                if not what.startswith("anon_inode:")
+            ]
             left = self._new_descriptors() if files else self._without_orphans()
             if left:
                 found.append(f"left descriptors {left}")
