@@ -1,4 +1,4 @@
-"""The one object that every call returns: awaited, entered, wrapped in a task, or driven by hand."""
+"""The one object that every call returns: awaited, entered, wrapped in a task, or driven by hand."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_two_tasks_await_one_call(run: Run) -> None:
 def test_never_awaited(run: Run, name: str) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
-            with pytest.warns(RuntimeWarning, match="was never awaited"):
+            with pytest.warns(RuntimeWarning, match="was never awaited"):  # noqa: PT031
                 CALLS[name](db)
                 gc.collect()
 
@@ -344,6 +344,7 @@ def test_cursor_calls_likewise(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             cursor = await db.cursor()
+            make: Callable[..., Any]
             for make in (
                 lambda: cursor.execute("SELECT 1"),
                 lambda: cursor.executemany("SELECT 1", []),
@@ -356,7 +357,7 @@ def test_cursor_calls_likewise(run: Run) -> None:
                 call = make()
                 assert asyncio.iscoroutine(call)
                 call.close()
-                with pytest.warns(RuntimeWarning, match="was never awaited"):
+                with pytest.warns(RuntimeWarning, match="was never awaited"):  # noqa: PT031
                     make()
                     gc.collect()
             await cursor.execute("SELECT 1")
@@ -393,7 +394,9 @@ def test_debug_mode(run: Run) -> None:
 
 @looplite_only
 def test_a_pending_cancellation_is_delivered(run: Run) -> None:
-    """A task that cancels itself meets it at one of its next awaits, though these may finish at once."""
+    """A task that cancels itself meets it at one of its next awaits, though these may finish at
+    once.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:

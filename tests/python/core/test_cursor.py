@@ -81,7 +81,7 @@ def test_async_for(run: Run, count: int, chunk: int) -> None:
         pytest.skip("one hop to a thread per row")
 
     async def main() -> None:
-        async with lib.connect(":memory:", iter_chunk_size=chunk) as db:
+        async with lib.connect(":memory:", iter_chunk_size=chunk) as db:  # noqa: SIM117
             # A limit of 0 still gives what the recursion starts from.
             async with db.execute(SERIES + " WHERE x < ?", (count, count)) as cursor:
                 assert [row async for row in cursor] == [(n,) for n in range(count)]
@@ -106,7 +106,7 @@ def test_leaving_async_for_early(run: Run) -> None:
                 if x == 3:
                     break
         async with db.execute(SERIES, (100_000,)) as cursor:
-            with pytest.raises(ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012
                 async for _ in cursor:
                     raise ZeroDivisionError
         async with db.execute("SELECT 1") as cursor:
@@ -335,7 +335,7 @@ def test_description(run: Run) -> None:
         assert cursor.description is None
         await cursor.execute("SELECT 1 AS a, 2 AS b WHERE 0")
         nothing = (None,) * 6
-        assert cursor.description == (("a", *nothing), ("b", *nothing))
+        assert list(cursor.description) == [("a", *nothing), ("b", *nothing)]
         await cursor.execute("CREATE TABLE t(v)")
         assert cursor.description is None
         await cursor.execute("INSERT INTO t VALUES (1)")
@@ -349,8 +349,7 @@ def test_description(run: Run) -> None:
 def test_rowcount_and_lastrowid(run: Run) -> None:
     async def test(db: Any) -> None:
         cursor = await db.cursor()
-        assert cursor.rowcount == -1
-        assert cursor.lastrowid is None
+        assert (cursor.rowcount, cursor.lastrowid) == (-1, None)
         await cursor.execute("CREATE TABLE t(a INTEGER PRIMARY KEY)")
         assert cursor.rowcount == -1
         assert cursor.lastrowid == 0
@@ -532,7 +531,8 @@ def test_text_factory_is_read_at_the_fetch(run: Run) -> None:
         assert await cursor.fetchone() == ("a",)
         db.text_factory = bytes
         rest = await cursor.fetchall()
-        # sqlite3 steps one row ahead in some versions, so the row after the change may still be text.
+        # sqlite3 steps one row ahead in some versions, so the row after the change may still be
+        # text.
         assert rest[1:] == [(b"c",), (b"d",)]
 
     with_memory(run, test)

@@ -1,4 +1,6 @@
-"""Errors: sqlite3's own classes, with its texts and codes, and a connection that goes on after each."""
+"""Errors: sqlite3's own classes, with its texts and codes, and a connection that goes on after
+each.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,7 @@ def test_traceback_shows_the_line_of_the_caller(run: Run) -> None:
             try:
                 await db.execute("NONSENSE")  # this line
             except sqlite3.OperationalError as error:
-                assert "this line" in "".join(traceback.format_exception(error))
+                assert "this line" in "".join(traceback.format_exception(error))  # noqa: PT017
 
     run(main)
 

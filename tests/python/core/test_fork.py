@@ -202,7 +202,7 @@ async def main():
     print([list(found) for found in await asyncio.gather(*tasks)])
     await db.close()
 fresh(main)
-""",
+""",  # noqa: E501
     )
     assert out == f"{[[(300000,)]] * 4}\n"
 

@@ -1,4 +1,6 @@
-"""Nothing is kept: ten thousand connections later there are no more objects, descriptors or threads than before."""
+"""Nothing is kept: ten thousand connections later there are no more objects, descriptors or threads
+than before.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,7 @@ async def fails_to_connect(db: Any) -> None:
 def test_the_same_work_again_takes_no_more_memory(run: Run, path: Path, name: str) -> None:
     make(
         path,
-        "CREATE TABLE t(v); CREATE TABLE u(v); CREATE TABLE one(v UNIQUE); INSERT INTO one VALUES (1);",
+        "CREATE TABLE t(v); CREATE TABLE u(v); CREATE TABLE one(v UNIQUE); INSERT INTO one VALUES (1);",  # noqa: E501
     )
     make(path, "INSERT INTO t VALUES ('a'), ('b'), ('c'), ('d'), ('e'), ('f')")
 
@@ -179,7 +181,9 @@ def test_the_same_work_again_takes_no_more_memory(run: Run, path: Path, name: st
 
 
 def test_a_dropped_connection_is_freed_at_once(run: Run) -> None:
-    """No cycle between connection, engine and cursors: the last reference frees it, without the collector."""
+    """No cycle between connection, engine and cursors: the last reference frees it, without the
+    collector.
+    """
 
     async def main() -> None:
         db = await lib.connect(":memory:")
@@ -231,13 +235,13 @@ def test_results_nobody_took_are_let_go(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             cursor = await db.execute(
-                "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT hex(zeroblob(500)) FROM c"
+                "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT hex(zeroblob(500)) FROM c"  # noqa: E501
             )
             await cursor.fetchone()
             before = resident()
             for _ in range(20):
                 other = await db.execute(
-                    "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT hex(zeroblob(500)) FROM c"
+                    "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT hex(zeroblob(500)) FROM c"  # noqa: E501
                 )
                 await other.fetchone()
                 await other.close()

@@ -1,4 +1,6 @@
-"""Event loops: several in several threads with one connection, one after another, and loops that end too early."""
+"""Event loops: several in several threads with one connection, one after another, and loops that
+end too early.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def test_a_cursor_in_the_next_loop(run: Run) -> None:
     async def opening() -> None:
         db = await lib.connect(":memory:")
         cursor = await db.execute(
-            "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c"
+            "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c"  # noqa: E501
         )
         assert await cursor.fetchone() == (0,)
         kept.extend((db, cursor))
@@ -90,7 +92,9 @@ def test_other_kinds_of_loop_afterwards(table: Path) -> None:
 def test_four_loops_share_a_connection_while_the_first_is_blocked(
     loop_factory: Factory, table: Path
 ) -> None:
-    """The answers go to the loop of the task that asked; the loop that opened the connection sits in join()."""
+    """The answers go to the loop of the task that asked; the loop that opened the connection sits
+    in join().
+    """
     failures: list[BaseException] = []
 
     async def main() -> None:

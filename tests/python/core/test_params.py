@@ -105,7 +105,7 @@ def test_str_subclass_as_sql(run: Run) -> None:
 
 def test_nul_in_text(run: Run) -> None:
     async def main() -> None:
-        async with lib.connect(":memory:") as db:
+        async with lib.connect(":memory:") as db:  # noqa: SIM117
             async with db.execute("SELECT ?, length(CAST(?1 AS BLOB))", ("a\0b",)) as cursor:
                 assert await cursor.fetchone() == ("a\0b", 3)
 
@@ -117,7 +117,9 @@ def test_nul_in_text(run: Run) -> None:
     ["SELECT 1; SELECT 2", "INSERT INTO t VALUES (1, 1); DELETE FROM t", "SELECT 1;;SELECT 2"],
 )
 def test_several_statements(run: Run, sql: str) -> None:
-    """sqlite3.Warning up to 3.10, ProgrammingError from 3.11 on; the first statement has not run either."""
+    """sqlite3.Warning up to 3.10, ProgrammingError from 3.11 on; the first statement has not run
+    either.
+    """
     like_sqlite3(run, sql, ())
 
 
@@ -266,6 +268,7 @@ def test_keywords(run: Run) -> None:
 def test_wrong_python_arguments(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
+            call: Callable[..., Any]
             for call in (
                 lambda: db.execute(),
                 lambda: db.execute("SELECT 1", (), 3),
@@ -321,7 +324,9 @@ def test_executemany_of_dicts(run: Run) -> None:
 
 
 def test_generator_that_fails_midway(run: Run) -> None:
-    """Its own exception comes out; the transaction that was opened stays open, for the caller to decide."""
+    """Its own exception comes out; the transaction that was opened stays open, for the caller to
+    decide.
+    """
 
     def rows() -> Iterator[tuple[int]]:
         yield (1,)
@@ -372,7 +377,9 @@ def test_executemany_refuses_what_gives_rows(run: Run) -> None:
 
 
 def test_generator_whose_row_fails(run: Run) -> None:
-    """A long source with a row that cannot be inserted: the rows before it are there, and none after it."""
+    """A long source with a row that cannot be inserted: the rows before it are there, and none
+    after it.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
@@ -418,7 +425,9 @@ def test_as_many_as_sqlite_takes(run: Run, count: int) -> None:
 
 
 def test_a_parameter_that_touches_its_own_connection(run: Run) -> None:
-    """Code run while parameters are read may do anything to the connection: an error or a row, never a crash."""
+    """Code run while parameters are read may do anything to the connection: an error or a row,
+    never a crash.
+    """
 
     class Rude(Sized):
         def __getitem__(self, index: int) -> Any:

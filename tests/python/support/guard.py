@@ -1,4 +1,6 @@
-"""What a test must leave behind as it found it: threads, descriptors, and no exception that nobody could catch."""
+"""What a test must leave behind as it found it: threads, descriptors, and no exception that nobody
+could catch.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def descriptors() -> dict[int, str]:
 
 
 class Guard:
-    """Takes stock at entry; `problems()` says what is there at the end that was not there before."""
+    """Takes stock at entry; `problems()` says what is there at the end that was not there before."""  # noqa: E501
 
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())
@@ -63,7 +65,9 @@ class Guard:
         return {fd: what for fd, what in now.items() if self._descriptors.get(fd) != what}
 
     def _without_orphans(self) -> dict[int, str]:
-        """The same after a new loop was used: an engine whose loop ended under it goes when the next one is made."""
+        """The same after a new loop was used: an engine whose loop ended under it goes when the
+        next one is made.
+        """
 
         async def use() -> None:
             async with lib.connect(":memory:"):
