@@ -332,14 +332,18 @@ def test_returning_then_commit_then_fetch(run: Run, level: str | None) -> None:
 def test_description(run: Run) -> None:
     async def test(db: Any) -> None:
         cursor = await db.cursor()
-        assert cursor.description is None
+
+        def description() -> Any:
+            return cursor.description
+
+        assert description() is None
         await cursor.execute("SELECT 1 AS a, 2 AS b WHERE 0")
         nothing = (None,) * 6
-        assert list(cursor.description) == [("a", *nothing), ("b", *nothing)]
+        assert description() == (("a", *nothing), ("b", *nothing))
         await cursor.execute("CREATE TABLE t(v)")
-        assert cursor.description is None
+        assert description() is None
         await cursor.execute("INSERT INTO t VALUES (1)")
-        assert cursor.description is None
+        assert description() is None
         with pytest.raises(AttributeError):
             cursor.description = None
 
