@@ -245,8 +245,14 @@ static lp_step start(lp_call *call)
         PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
         return LP_ERROR;
     }
-    call->loop = lp_loop_running(call->st);
     if (!call->loop)
+        call->loop = lp_loop_running(call->st);
+    if (!call->loop)
+        return LP_ERROR;
+    /* What has to happen in any case is not put off: a cancellation could come in between. */
+    if (!(call->op->flags & LP_OP_SHIELD) && lp_loop_turn_over(call->loop))
+        return LP_TURN;
+    if (lp_loop_turn_end(call->loop) < 0)
         return LP_ERROR;
     call->phase = LP_WAITING;
     return call->op->start(call);
@@ -319,6 +325,10 @@ static PySendResult advance(lp_call *call, PyObject **ret)
             sent = PYGEN_NEXT;
         else
             detach(call);
+        break;
+    case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
+        *ret = Py_NewRef(Py_None);
+        sent = PYGEN_NEXT;
         break;
     case LP_YIELD:
         call->phase = LP_YIELDED;

@@ -13,6 +13,7 @@ typedef enum lp_step {
     LP_DONE = 0,   /* call->result is the answer (NULL: None) */
     LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
     LP_YIELD = 2,  /* let the loop turn once; finish() follows */
+    LP_TURN = 4,   /* not begun: let the loop turn first */
     LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
 } lp_step;
 

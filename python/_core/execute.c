@@ -22,7 +22,6 @@
 enum {
     ROWS_A_LOOK = 64
 };                                      /* rows converted between two looks at the clock */
-static const int64_t slice_ns = 500000; /* what a call may take of one turn of the loop */
 
 /* ---- the cursor of a call ---------------------------------------------------------------------- */
 
@@ -299,7 +298,9 @@ static lp_step many_submit(lp_call *call)
 static lp_step many_collect(lp_call *call)
 {
     lp_conn *conn = conn_of(call);
-    int64_t deadline = lp_now_ns() + slice_ns;
+    int64_t deadline = lp_loop_turn_end(call->loop);
+    if (deadline < 0)
+        return LP_ERROR;
     for (size_t n = 1;; n++) {
         PyObject *row = PyIter_Next(call->iterator);
         if (!row)

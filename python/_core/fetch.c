@@ -24,7 +24,6 @@
 enum {
     ROWS_A_LOOK = 64
 };
-static const int64_t slice_ns = 500000;
 
 /* ---- one row ----------------------------------------------------------------------------------- */
 
@@ -229,7 +228,11 @@ lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor)
         if (open_decoder(cursor, &d) < 0)
             return LP_ERROR;
         const ll_batch *batch = NULL;
-        int64_t deadline = lp_now_ns() + slice_ns;
+        int64_t deadline = lp_loop_turn_end(call->loop);
+        if (deadline < 0) {
+            close_decoder(&d);
+            return LP_ERROR;
+        }
         lp_step step = LP_DONE;
         for (size_t n = 1; step == LP_DONE && at_hand(cursor); n++) {
             bool next = batch && batch != cursor->batches[cursor->first];
@@ -341,8 +344,7 @@ const lp_op lp_op_fetchone = {
 typedef struct rows {
     PyObject_HEAD lp_state *st;
     lp_cursor *cursor;
-    unsigned taken;   /* rows since the last look at the clock */
-    int64_t deadline; /* end of this slice */
+    unsigned taken; /* rows since the last look at the clock */
 } rows;
 
 static lp_step anext_step(lp_call *call)
@@ -357,8 +359,6 @@ static lp_step anext_step(lp_call *call)
         PyErr_SetNone(PyExc_StopAsyncIteration);
         return LP_ERROR;
     }
-    if (step == LP_DONE)
-        self->deadline = lp_now_ns() + slice_ns;
     return step;
 }
 
@@ -384,9 +384,17 @@ static PyObject *rows_anext(PyObject *op)
 {
     rows *self = (rows *)op;
     lp_cursor *cursor = self->cursor;
-    bool over = ++self->taken >= ROWS_A_LOOK && lp_now_ns() > self->deadline;
-    if (self->taken >= ROWS_A_LOOK)
+    bool over = false;
+    if (++self->taken >= ROWS_A_LOOK) {
         self->taken = 0;
+        lp_loop *loop = lp_loop_running(self->st);
+        if (!loop)
+            return NULL;
+        over = lp_loop_turn_over(loop);
+        if (!over && lp_loop_turn_end(loop) < 0)
+            PyErr_Clear(); /* the loop is closing: the next call that needs it says so */
+        Py_DECREF((PyObject *)loop);
+    }
     if (!over && !cursor->executing && !cursor->decoding && !cursor->closed &&
         cursor->conn->phase == LP_CONN_OPEN && at_hand(cursor)) {
         PyObject *row = one_row(cursor);
@@ -406,7 +414,6 @@ PyObject *lp_rows_new(lp_cursor *cursor)
         return NULL;
     self->st = st;
     self->cursor = (lp_cursor *)Py_NewRef((PyObject *)cursor);
-    self->deadline = lp_now_ns() + slice_ns;
     return (PyObject *)self;
 }
 

@@ -45,26 +45,21 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Counters of the engine that all connections share, for tests and curious people. */
+PyDoc_STRVAR(stats_doc,
+             "stats()\n--\n\n"
+             "What the engine of the running loop has done, as a dict of numbers that only grow (inline_hits, hops, ...),\n"
+             "and what its workers hold now. Without a running loop: the workers' part alone.");
+
 static PyObject *module_stats(PyObject *module, PyObject *unused)
 {
     (void)unused;
-    lp_state *st = PyModule_GetState(module);
-    ll_stats stats = {0};
-    if (st->root)
-        ll_engine_get_stats(st->root, &stats);
-    return Py_BuildValue(
-        "{sKsKsKsKsIsIsIsIsn}", "worker_runs", (unsigned long long)stats.worker_runs, "hops",
-        (unsigned long long)stats.hops, "parks", (unsigned long long)stats.parks, "threads_started",
-        (unsigned long long)stats.threads_started, "threads", stats.threads, "threads_idle",
-        stats.threads_idle, "threads_peak", stats.threads_peak, "connections", stats.connections,
-        "live_objects", (Py_ssize_t)ll_live_objects());
+    return lp_loop_stats(PyModule_GetState(module));
 }
 
 static PyMethodDef module_methods[] = {
     {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
     {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
-    {"_stats", module_stats, METH_NOARGS, "Counters of the shared workers."},
+    {"stats", module_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},
 };
 

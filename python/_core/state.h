@@ -27,8 +27,10 @@
 /* Strings that are used as names of attributes and methods, interned once. */
 #define LP_NAMES(X)             \
     X(_asyncio_future_blocking) \
+    X(_turn)                    \
     X(add_reader)               \
     X(autocommit)               \
+    X(call_soon)                \
     X(check_same_thread)        \
     X(close)                    \
     X(commit)                   \

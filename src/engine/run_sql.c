@@ -284,7 +284,7 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
         return LLI_RUN_DONE;
     }
     arm_for(conn, request, stmt);
-    if (!lli_attempt_now && stmt->read_only && stmt->cached)
+    if (!lli_attempt_now && stmt->cached)
         request->begun_ns = lli_now_ns();
     if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
         lli_stmt_give(&conn->db.cache, stmt);
