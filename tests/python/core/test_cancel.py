@@ -421,6 +421,7 @@ def test_cancel_during_connect(run: Run, table: Path, after: int) -> None:
     run(main)
 
 
+@looplite_only
 @pytest.mark.parametrize("after", range(4))
 def test_cancel_in_async_with_connect(run: Run, table: Path, after: int) -> None:
     async def main() -> None:

@@ -191,7 +191,7 @@ def test_close_of_a_cursor(run: Run) -> None:
 
 
 def test_close_ends_the_statement(run: Run, path: Path) -> None:
-    """A half-read SELECT holds a read lock; when its cursor's close has returned, the lock is free."""
+    """A half-read SELECT holds a read lock; when its cursor's close returns, the lock is free."""
     make(path, "CREATE TABLE t(v); INSERT INTO t VALUES (1), (2)")
     nine = "SELECT a.v FROM t a, t b, t c, t d, t e, t f, t g, t h, t i"
 
