@@ -421,6 +421,7 @@ def test_cancel_during_connect(run: Run, table: Path, after: int) -> None:
     run(main)
 
 
+@looplite_only
 @pytest.mark.parametrize("after", range(4))
 def test_cancel_in_async_with_connect(run: Run, table: Path, after: int) -> None:
     async def main() -> None:
@@ -499,7 +500,7 @@ def test_cancelled_fetch_leaves_the_connection_good(run: Run, table: Path) -> No
 
 
 @looplite_only
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -> None:
     """Many inserts, cancelled at random moments; afterwards the table holds exactly what the tasks
     were told.
@@ -510,6 +511,8 @@ def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -
 
     async def main() -> None:
         opened = [await lib.connect(table, isolation_level=None, timeout=PATIENT) for _ in range(3)]
+        for db in opened:
+            await db.execute("PRAGMA synchronous = OFF")
 
         async def insert(number: int) -> None:
             db = rng.choice(opened)
@@ -528,7 +531,7 @@ def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -
             expected.add(number)
 
         tasks: list[asyncio.Task[None]] = []
-        for number in range(1, 301):
+        for number in range(1, 201):
             tasks.append(asyncio.ensure_future(insert(number)))
             await turns(rng.randint(0, 2))
             if rng.random() < 0.6:

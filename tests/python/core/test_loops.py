@@ -233,6 +233,7 @@ def test_many_loops_leave_no_descriptors(run: Run, table: Path) -> None:
         run(main)
 
 
+@looplite_only
 def test_tasks_left_at_the_end_of_a_loop(run: Run, table: Path) -> None:
     """The end of asyncio.run cancels them; their `async with` blocks still close."""
     kept: list[asyncio.Future[None]] = []
