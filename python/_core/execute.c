@@ -21,7 +21,7 @@
 
 enum {
     ROWS_A_LOOK = 64
-};                                      /* rows converted between two looks at the clock */
+}; /* rows converted between two looks at the clock */
 
 /* ---- the cursor of a call ---------------------------------------------------------------------- */
 

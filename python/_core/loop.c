@@ -325,15 +325,15 @@ PyObject *lp_loop_stats(lp_state *st)
     PyObject *dict = PyDict_New();
     if (!dict)
         return NULL;
-#define PUT(name)                                                                 \
-    do {                                                                          \
-        PyObject *number = PyLong_FromUnsignedLongLong(stats.name);               \
-        int rc = number ? PyDict_SetItemString(dict, #name, number) : -1;         \
-        Py_XDECREF(number);                                                       \
-        if (rc < 0) {                                                             \
-            Py_DECREF(dict);                                                      \
-            return NULL;                                                          \
-        }                                                                         \
+#define PUT(name)                                                         \
+    do {                                                                  \
+        PyObject *number = PyLong_FromUnsignedLongLong(stats.name);       \
+        int rc = number ? PyDict_SetItemString(dict, #name, number) : -1; \
+        Py_XDECREF(number);                                               \
+        if (rc < 0) {                                                     \
+            Py_DECREF(dict);                                              \
+            return NULL;                                                  \
+        }                                                                 \
     } while (0)
     PUT(submitted);
     PUT(completed);

@@ -45,10 +45,11 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(stats_doc,
-             "stats()\n--\n\n"
-             "What the engine of the running loop has done, as a dict of numbers that only grow (inline_hits, hops, ...),\n"
-             "and what its workers hold now. Without a running loop: the workers' part alone.");
+PyDoc_STRVAR(
+    stats_doc,
+    "stats()\n--\n\n"
+    "What the engine of the running loop has done, as a dict of numbers that only grow (inline_hits, hops, ...),\n"
+    "and what its workers hold now. Without a running loop: the workers' part alone.");
 
 static PyObject *module_stats(PyObject *module, PyObject *unused)
 {
