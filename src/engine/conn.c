@@ -395,10 +395,12 @@ bool lli_conn_run_one(ll_conn *conn)
         return park(conn, request, park_ns);
     if (conn->facts_stale)
         lli_facts_learn(conn);
+    enum lli_op op = request->op;
     bool more = settle(conn, request);
+    /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
     if (!more)
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */
-    lli_run_end(conn, request);
+    lli_run_end(conn, request, op);
     return more;
 }
 

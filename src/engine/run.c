@@ -281,9 +281,9 @@ static void handle_free(ll_stmt *handle)
     lli_conn_unref(conn);
 }
 
-void lli_run_end(ll_conn *conn, ll_request *request)
+void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
 {
-    switch (request->op) {
+    switch (op) {
     case LLI_OP_PUMP:
         return;
     case LLI_OP_END:

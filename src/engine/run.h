@@ -15,8 +15,9 @@ enum lli_run_result {
 
 /* Runs a request. Owner only. */
 enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
-/* Tells that it is done and gives the queue's reference back. Nothing of the request may be used later. */
-void lli_run_end(ll_conn *conn, ll_request *request);
+/* Tells that a request of this kind is done and gives the queue's reference back. Nothing of the request may
+ * be used later; a pump may be gone already. */
+void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op);
 
 /* One batch of a live statement for `request` (a pump). *ret_more: the statement is still live. NULL when
  * there were no rows, or on an error. */
