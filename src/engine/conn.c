@@ -157,7 +157,7 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     }
 }
 
-ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
     bool call = false;
     lli_lock(&conn->mu);
@@ -195,6 +195,16 @@ ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
         return lli_request_claim(request) ? status : LL_OK;
     }
     return LL_OK;
+}
+
+ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request)
+{
+    /* When no thread is left (the last engine is gone) the request runs here and now, and what it lies in
+     * may hold the last reference. */
+    lli_conn_ref(conn);
+    ll_status status = enqueue(conn, request);
+    lli_conn_unref(conn);
+    return status;
 }
 
 void lli_conn_autoclose(ll_conn *conn)
@@ -270,12 +280,13 @@ static ll_request *next_request(ll_conn *conn)
 
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
  * queued. False: it is no longer ours. */
-static bool settle(ll_conn *conn)
+static bool settle(ll_conn *conn, ll_request *request)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
+    request->rowid = rowid;
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->snapshot.open = open;
@@ -321,10 +332,10 @@ bool lli_conn_run_one(ll_conn *conn)
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
         return park(conn, request, park_ns);
-    bool more = settle(conn);
-    lli_run_end(conn, request);
+    bool more = settle(conn, request);
     if (!more)
-        lli_conn_unref(conn);
+        lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */
+    lli_run_end(conn, request);
     return more;
 }
 

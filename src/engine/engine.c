@@ -249,8 +249,11 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     if (engine->dispatching)
         return lli_refuse(LL_EINVAL, "ll_engine_dispatch: called from inside a callback");
     engine->dispatching = true;
-    lli_pollset_drain(&engine->pollset);
+    /* Each is drained before what it announces is looked at, so that what comes later announces itself
+     * again; and the wake-up after the deadlines, whose victims arrive by it. */
+    lli_pollset_drain_timer(&engine->pollset);
     expire(engine);
+    lli_pollset_drain_wake(&engine->pollset);
     size_t count = 0;
     ll_request *request = take_finished(engine);
     if (request)
@@ -271,13 +274,11 @@ ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns, size_t *ret_coun
     if (!engine)
         return lli_refuse(LL_EINVAL, "ll_engine_wait: engine is NULL");
     LL_TRY(lli_engine_check(engine, "ll_engine_wait"));
-    if (ret_count)
-        *ret_count = 0;
     if (engine->dispatching)
         return lli_refuse(LL_EINVAL, "ll_engine_wait: called from inside a callback");
-    if (ll_engine_outstanding(engine) == 0)
-        return LL_OK;
-    if (!lli_pollset_wait(&engine->pollset, timeout_ns))
+    if (ret_count)
+        *ret_count = 0;
+    if (ll_engine_outstanding(engine) == 0 || !lli_pollset_wait(&engine->pollset, timeout_ns))
         return LL_OK;
     return ll_engine_dispatch(engine, ret_count);
 }

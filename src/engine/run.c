@@ -275,8 +275,8 @@ void lli_run_end(ll_conn *conn, ll_request *request)
         lli_conn_unref(conn);
         return;
     default:
+        ll_request_unref(request); /* the queue's; the engine still has one */
         lli_request_finish(request);
-        ll_request_unref(request);
         return;
     }
 }

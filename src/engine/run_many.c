@@ -45,7 +45,6 @@ static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stm
     if (atomic) {
         request->outcome = LL_NOT_APPLIED;
         request->changes = 0;
-        request->progress = 0;
     } else {
         request->outcome = request->progress > 0 ? LL_UNKNOWN : LL_NOT_APPLIED;
     }
@@ -75,6 +74,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     if (lli_stmt_take(&conn->db.cache, many->text, request->in.many.size, &stmt, &request->error) !=
         LL_OK) {
         int code = request->error.pub.sqlite_code;
+        conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
         if (request->error.pub.status == LL_EBUSY && request->progress == 0 &&
             lli_run_should_park(conn, request, code, LLI_KIND_OTHER, ret_park_ns)) {
             lli_error_done(&request->error);
@@ -158,8 +158,10 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
     sqlite3_stmt *stmt = NULL;
     const char *tail = NULL;
     int rc = lli_sq.prepare_v3(conn->db.handle, text, (int)size, 0, &stmt, &tail);
-    if (rc != SQLITE_OK)
+    if (rc != SQLITE_OK) {
+        conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
         return rc;
+    }
     if (stmt) {
         bool read_only = lli_sq.stmt_readonly(stmt) != 0;
         request->read_only = request->read_only && read_only;
@@ -222,6 +224,8 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
         return LLI_RUN_PARK;
     if (request->error.pub.status == LL_OK)
         lli_run_fail(conn, request, rc, false);
+    if (request->error.pub.sql_offset >= 0) /* from the start of the whole text */
+        request->error.pub.sql_offset += (int)request->position;
     request->outcome = request->progress > 0 || request->outcome == LL_UNKNOWN ? LL_UNKNOWN
                                                                                : LL_NOT_APPLIED;
     return LLI_RUN_DONE;

@@ -145,6 +145,9 @@ static enum lli_run_result not_set_up(ll_conn *conn, ll_request *request, struct
     enum lli_kind kind = stmt ? stmt->kind : LLI_KIND_OTHER;
     if (stmt)
         lli_stmt_give(&conn->db.cache, stmt);
+    /* Preparing reads the schema without running a program, and SQLite only asks a busy handler that has
+     * declined before again when a program starts. The lock is worth waiting for all the same. */
+    conn->db.guard.lock_asked = true;
     if (request->error.pub.status == LL_EBUSY &&
         lli_run_should_park(conn, request, code, kind, ret_park_ns)) {
         lli_error_done(&request->error);

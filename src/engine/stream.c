@@ -144,8 +144,8 @@ static void answer_all(ll_cursor *cursor)
         lli_unlock(&cursor->mu);
         if (!request)
             return;
+        ll_request_unref(request); /* the cursor's; the engine still has one */
         lli_request_finish(request);
-        ll_request_unref(request);
     }
 }
 
@@ -208,8 +208,8 @@ void lli_stream_pump(ll_cursor *cursor)
     if (again)
         queue_pump(cursor);
     if (waiter) {
+        ll_request_unref(waiter); /* the cursor's; the engine still has one */
         lli_request_finish(waiter);
-        ll_request_unref(waiter);
     }
     if (final)
         answer_all(cursor);
@@ -289,8 +289,8 @@ static void serve(ll_cursor *cursor)
                 answer_all(cursor);
             return;
         }
+        ll_request_unref(request); /* the cursor's; the engine still has one */
         lli_request_finish(request);
-        ll_request_unref(request);
     }
 }
 

@@ -33,7 +33,8 @@ ll_status lli_submit_new(ll_conn *conn, enum lli_op op, const ll_submit *how,
 {
     ll_engine *engine;
     LL_TRY(lli_engine_for(conn, how, caller, &engine));
-    (void)ret_request; /* may be NULL: then only the callback, or nobody, is told */
+    if (!ret_request && !(how && how->done))
+        return lli_refuse(LL_EINVAL, "%s: ret_request is NULL and there is no callback", caller);
     ll_request *request = lli_request_new(engine, conn, op, how);
     if (!request)
         return lli_refuse(LL_ENOMEM, "%s: out of memory", caller);

@@ -18,8 +18,10 @@ void lli_pollset_done(struct lli_pollset *set);
 void lli_pollset_wake(struct lli_pollset *set);
 /* Makes it readable at `due_ns` (lli_now_ns() time; LLI_NEVER: never). Calls must be serialised. */
 void lli_pollset_set_timer(struct lli_pollset *set, uint64_t due_ns);
-/* Makes it unreadable again. Whoever drains must look at its queues afterwards. Loop only. */
-void lli_pollset_drain(struct lli_pollset *set);
+/* Make it unreadable again, by the timer and by wake-ups. Whoever drains must look at the timers or the
+ * queue afterwards. Loop only. */
+void lli_pollset_drain_timer(struct lli_pollset *set);
+void lli_pollset_drain_wake(struct lli_pollset *set);
 /* Waits until it is readable; false when `timeout_ns` (negative: none) has passed. Loop only. */
 bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns);
 

@@ -95,12 +95,21 @@ void lli_pollset_set_timer(struct lli_pollset *set, uint64_t due_ns)
     timerfd_settime(set->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
-void lli_pollset_drain(struct lli_pollset *set)
+static void drain(int fd)
 {
     uint64_t count;
-    ssize_t got = read(set->wake_fd, &count, sizeof count);
-    got = read(set->timer_fd, &count, sizeof count);
+    ssize_t got = read(fd, &count, sizeof count);
     (void)got; /* EAGAIN: it was the other one */
+}
+
+void lli_pollset_drain_timer(struct lli_pollset *set)
+{
+    drain(set->timer_fd);
+}
+
+void lli_pollset_drain_wake(struct lli_pollset *set)
+{
+    drain(set->wake_fd);
 }
 
 bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)

@@ -11,10 +11,11 @@ static bool ends_transaction(enum lli_kind kind)
 }
 
 /* The size of a text argument, checked. */
-static ll_status text_size(const char *text, size_t size, const char *caller, size_t *ret_size)
+static ll_status text_size(const char *text, size_t size, const char *caller, const char *name,
+                           size_t *ret_size)
 {
     if (!text)
-        return lli_refuse(LL_EINVAL, "%s: text is NULL", caller);
+        return lli_refuse(LL_EINVAL, "%s: %s is NULL", caller, name);
     if (size == LL_NUL_TERMINATED)
         size = strlen(text);
     const char *nul = memchr(text, '\0', size);
@@ -31,21 +32,27 @@ static ll_status no_memory(ll_request *request, const char *caller)
     return lli_refuse(LL_ENOMEM, "%s: out of memory", caller);
 }
 
+static ll_status check_names(const char *const *names, size_t count, const char *caller)
+{
+    for (size_t i = 0; names && i < count; i++)
+        if (!names[i])
+            return lli_refuse(LL_EINVAL, "%s: names[%zu] is NULL", caller, i);
+    return LL_OK;
+}
+
 static ll_status check_params(const ll_params *params, const char *caller)
 {
     if (params->count > 0 && !params->values)
         return lli_refuse(LL_EINVAL, "%s: values is NULL, but count is %zu", caller, params->count);
-    return LL_OK;
+    return check_names(params->names, params->count, caller);
 }
 
-ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
-                         ll_request **ret_request)
+/* `name`: what the caller calls the text. */
+static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
+                        ll_request **ret_request, const char *caller, const char *name)
 {
-    static const char caller[] = "ll_conn_submit";
-    if (!sql)
-        return lli_refuse(LL_EINVAL, "%s: sql is NULL", caller);
     size_t size;
-    LL_TRY(text_size(sql->text, sql->size, caller, &size));
+    LL_TRY(text_size(sql->text, sql->size, caller, name, &size));
     LL_TRY(check_params(&sql->params, caller));
     if (sql->begin_before > LL_BEGIN_EXCLUSIVE)
         return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
@@ -68,32 +75,41 @@ ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
     return lli_submit(request, ret_request);
 }
 
+ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
+                         ll_request **ret_request)
+{
+    if (!sql)
+        return lli_refuse(LL_EINVAL, "ll_conn_submit: sql is NULL");
+    return submit(conn, sql, how, ret_request, "ll_conn_submit", "sql->text");
+}
+
 static ll_status simple(ll_conn *conn, const char *text, const ll_value *values, size_t count,
-                        unsigned flags, const ll_submit *how, ll_request **ret_request)
+                        unsigned flags, const ll_submit *how, ll_request **ret_request,
+                        const char *caller)
 {
     ll_sql sql = {.text = text,
                   .size = LL_NUL_TERMINATED,
                   .params = {.values = values, .names = NULL, .count = count},
                   .flags = flags};
-    return ll_conn_submit(conn, &sql, how, ret_request);
+    return submit(conn, &sql, how, ret_request, caller, "sql");
 }
 
 ll_status ll_exec(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
                   const ll_submit *how, ll_request **ret_request)
 {
-    return simple(conn, sql, values, count, LL_SQL_DISCARD, how, ret_request);
+    return simple(conn, sql, values, count, LL_SQL_DISCARD, how, ret_request, "ll_exec");
 }
 
 ll_status ll_query(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
                    const ll_submit *how, ll_request **ret_request)
 {
-    return simple(conn, sql, values, count, 0, how, ret_request);
+    return simple(conn, sql, values, count, 0, how, ret_request, "ll_query");
 }
 
 ll_status ll_stream(ll_conn *conn, const char *sql, const ll_value *values, size_t count,
                     const ll_submit *how, ll_request **ret_request)
 {
-    return simple(conn, sql, values, count, LL_SQL_STREAM, how, ret_request);
+    return simple(conn, sql, values, count, LL_SQL_STREAM, how, ret_request, "ll_stream");
 }
 
 ll_status ll_exec_many(ll_conn *conn, const ll_many *many, const ll_submit *how,
@@ -103,13 +119,14 @@ ll_status ll_exec_many(ll_conn *conn, const ll_many *many, const ll_submit *how,
     if (!many)
         return lli_refuse(LL_EINVAL, "%s: many is NULL", caller);
     size_t size, cells;
-    LL_TRY(text_size(many->text, many->size, caller, &size));
+    LL_TRY(text_size(many->text, many->size, caller, "many->text", &size));
     if (__builtin_mul_overflow(many->rows, many->width, &cells))
         return lli_refuse(LL_EINVAL, "%s: %zu rows of %zu values are too many", caller, many->rows,
                           many->width);
     if (cells > 0 && !many->values)
         return lli_refuse(LL_EINVAL, "%s: values is NULL, but there are %zu rows", caller,
                           many->rows);
+    LL_TRY(check_names(many->names, many->width, caller));
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_MANY, how, ret_request, caller, &request));
     request->in.many.many = *many;
@@ -125,7 +142,7 @@ ll_status ll_script(ll_conn *conn, const char *text, size_t size, bool commit_fi
                     const ll_submit *how, ll_request **ret_request)
 {
     static const char caller[] = "ll_script";
-    LL_TRY(text_size(text, size, caller, &size));
+    LL_TRY(text_size(text, size, caller, "text", &size));
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_SCRIPT, how, ret_request, caller, &request));
     request->in.script.size = size;

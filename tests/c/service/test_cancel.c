@@ -48,7 +48,7 @@ static void before_it_begins(void **state)
     T_CHECK(ll_request_cancel(request) == LL_OK);
     t_is(request, LL_ECANCELLED, LL_NOT_APPLIED);
     T_CHECK(told.calls == 1);
-    assert_int_equal(rows(busy.conn), 0);
+    T_EQUAL(rows(busy.conn), 0);
     T_CHECK(t_stats(t->engine).cancelled == 1);
     ll_request_unref(request);
     t_close(busy.conn);
@@ -73,7 +73,7 @@ static void only_the_one_that_was_meant(void **state)
         t_is(list[i], i % 2 ? LL_OK : LL_ECANCELLED, i % 2 ? LL_APPLIED : LL_NOT_APPLIED);
         ll_request_unref(list[i]);
     }
-    assert_int_equal(t_int(busy.conn, "SELECT group_concat(x, '') + 0 FROM t"), 1357);
+    T_EQUAL(t_int(busy.conn, "SELECT group_concat(x, '') + 0 FROM t"), 1357);
     t_close(busy.conn);
 }
 
@@ -94,7 +94,7 @@ static void a_running_read_is_interrupted(void **state)
     T_CHECK(!ll_request_take_batch(request));
     ll_request_unref(request);
     t_exec(busy.conn, "INSERT INTO t VALUES(1)"); /* the connection is healthy */
-    assert_int_equal(rows(busy.conn), 1);
+    T_EQUAL(rows(busy.conn), 1);
     t_close(busy.conn);
 }
 
@@ -117,7 +117,7 @@ static void a_read_inside_a_transaction(void **state)
     T_CHECK(t_state(busy.conn).in_transaction); /* cancelling a read does not end it */
     t_exec(busy.conn, "COMMIT");
     t_close(busy.conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
 }
 
 static void a_running_write_ends_by_itself(void **state)
@@ -138,7 +138,7 @@ static void a_running_write_ends_by_itself(void **state)
     T_CHECK(ll_request_changes(request) == 2);
     ll_request_unref(request);
     t_close(busy.conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 11);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 11);
 }
 
 static void a_running_write_that_may_be_interrupted(void **state)
@@ -156,10 +156,10 @@ static void a_running_write_that_may_be_interrupted(void **state)
     T_CHECK(ll_request_wait(request) == LL_ECANCELLED);
     t_is(request, LL_ECANCELLED, LL_NOT_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(rows(busy.conn), 0);
+    T_EQUAL(rows(busy.conn), 0);
     t_exec(busy.conn, "INSERT INTO t VALUES(1)");
     t_close(busy.conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
 }
 
 static void an_interrupted_write_inside_a_transaction(void **state)
@@ -181,11 +181,11 @@ static void an_interrupted_write_inside_a_transaction(void **state)
     ll_request_unref(request);
     /* SQLite may have rolled the whole transaction back; the state says which */
     bool open = t_state(busy.conn).in_transaction;
-    assert_int_equal(rows(busy.conn), open ? 1 : 0);
+    T_EQUAL(rows(busy.conn), open ? 1 : 0);
     if (open)
         t_exec(busy.conn, "COMMIT");
     t_close(busy.conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), open ? 1 : 0);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), open ? 1 : 0);
 }
 
 static void a_shielded_one_runs(void **state)
@@ -208,7 +208,7 @@ static void a_shielded_one_runs(void **state)
     t_is(read, LL_OK, LL_APPLIED);
     ll_request_unref(queued);
     ll_request_unref(read);
-    assert_int_equal(rows(busy.conn), 1);
+    T_EQUAL(rows(busy.conn), 1);
     t_close(busy.conn);
 }
 
@@ -224,8 +224,8 @@ static void after_it_ended(void **state)
     T_CHECK(ll_request_cancel(request) == LL_OK);
     t_is(request, LL_OK, LL_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(rows(busy.conn), 1);
-    assert_int_equal(t_stats(t->engine).cancelled, 0);
+    T_EQUAL(rows(busy.conn), 1);
+    T_EQUAL(t_stats(t->engine).cancelled, 0);
     t_close(busy.conn);
 }
 
@@ -249,7 +249,7 @@ static void parked_on_a_lock(void **state)
     t_raw(other, "COMMIT");
     ll_request_unref(request);
     ll_request_unref(behind);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_raw_close(other);
     t_close(conn);
 }
@@ -322,7 +322,7 @@ static void commit_and_rollback_are_not_dropped(void **state)
     }
     T_CHECK(!t_state(busy.conn).in_transaction);
     t_close(busy.conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
 }
 
 static void a_script_in_its_middle(void **state)
@@ -344,7 +344,7 @@ static void a_script_in_its_middle(void **state)
     t_is(request, LL_ECANCELLED, LL_UNKNOWN); /* its first statement stands */
     T_CHECK(ll_request_progress(request) == 1);
     ll_request_unref(request);
-    assert_int_equal(t_int(busy.conn, "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_int(busy.conn, "SELECT sum(x) FROM t"), 1);
     t_close(busy.conn);
 }
 
@@ -424,7 +424,7 @@ static void from_a_callback(void **state)
     t_until(t->engine, &told.calls, 1);
     T_CHECK(told.status == LL_OK && told.outcome == LL_APPLIED);
     ll_request_unref(second);
-    assert_int_equal(rows(busy.conn), 2);
+    T_EQUAL(rows(busy.conn), 2);
     t_close(busy.conn);
 }
 

@@ -26,7 +26,7 @@ static void queued_behind_a_long_statement(void **state)
     T_CHECK(late.status == LL_OK && late.outcome == LL_APPLIED);
     T_CHECK(told.calls == 1);
     T_CHECK(t_stats(t->engine).timed_out == 1);
-    assert_int_equal(t_int(conn, "SELECT sum(x) FROM t"), 2);
+    T_EQUAL(t_int(conn, "SELECT sum(x) FROM t"), 2);
     t_close(conn);
 }
 
@@ -40,7 +40,7 @@ static void a_read_that_never_ends(void **state)
     T_CHECK(ll_request_wait(request) == LL_ETIMEOUT);
     t_is(request, LL_ETIMEOUT, LL_NOT_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT 5"), 5);
+    T_EQUAL(t_int(conn, "SELECT 5"), 5);
     t_close(conn);
 }
 
@@ -56,7 +56,7 @@ static void a_write_that_may_be_interrupted(void **state)
     T_CHECK(ll_request_wait(request) == LL_ETIMEOUT);
     t_is(request, LL_ETIMEOUT, LL_NOT_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -88,10 +88,10 @@ static void a_running_write_ends_by_itself(void **state)
         t_until(t->engine, &write.calls, 1);
         if (write.status == LL_ETIMEOUT) { /* it had not, and was not told yet */
             T_CHECK(write.outcome == LL_NOT_APPLIED && t_gate_times(gate) == 0);
-            assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+            T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
         } else {
             T_CHECK(write.status == LL_OK && write.outcome == LL_APPLIED);
-            assert_int_equal(t_int(conn, "SELECT x FROM t"), 7);
+            T_EQUAL(t_int(conn, "SELECT x FROM t"), 7);
         }
         break;
     }
@@ -124,7 +124,7 @@ static void a_shielded_one_runs(void **state)
     t_gate_open(gate);
     t_until(t->engine, &shielded.calls, 1);
     T_CHECK(shielded.status == LL_OK && shielded.outcome == LL_APPLIED);
-    assert_int_equal(t_int(conn, "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_int(conn, "SELECT sum(x) FROM t"), 1);
     t_close(conn);
 }
 
@@ -147,7 +147,7 @@ static void waiting_for_a_lock(void **state)
         ll_request_unref(request);
     }
     t_raw(other, "COMMIT");
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_raw_close(other);
     t_close(conn);
 }

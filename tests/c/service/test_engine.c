@@ -135,6 +135,9 @@ static void readable_when_something_was_cancelled(void **state)
 /* ---- inside callbacks ---- */
 
 struct inside {
+    ll_status dispatch, wait, request_wait;
+    size_t dispatched, waited;
+    bool has_words;
     ll_engine *engine;
     ll_conn *conn;
     ll_request *other;
@@ -144,14 +147,11 @@ struct inside {
 static void tries_to_dispatch(ll_request *request, void *user)
 {
     struct inside *inside = user;
-    size_t count = 77;
+    inside->dispatch = ll_engine_dispatch(inside->engine, &inside->dispatched);
+    inside->has_words = ll_last_error()[0] != '\0';
+    inside->wait = ll_engine_wait(inside->engine, 0, &inside->waited);
+    inside->request_wait = ll_request_wait(inside->other);
     inside->calls++;
-    T_CHECK(ll_engine_dispatch(inside->engine, &count) == LL_EINVAL);
-    T_CHECK(ll_last_error()[0] != '\0');
-    T_CHECK(ll_engine_wait(inside->engine, 0, &count) == LL_EINVAL);
-    T_CHECK(count == 77); /* outputs are set on success only */
-    T_CHECK(ll_request_wait(inside->other) == LL_EINVAL);
-    T_CHECK(!ll_request_is_done(inside->other));
     (void)request;
 }
 
@@ -160,7 +160,7 @@ static void dispatching_inside_a_callback_is_refused(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db"), *busy = t_open(t, "b.db");
     t_told call;
-    struct inside inside = {.engine = t->engine};
+    struct inside inside = {.engine = t->engine, .dispatched = 77, .waited = 77};
     t_gate *gate = hold(t, busy, &call);
     T_CHECK(ll_exec(busy, "SELECT 1", NULL, 0, NULL, &inside.other) == LL_PENDING);
     t_gate *other_gate = t_gate_new(t);
@@ -169,6 +169,9 @@ static void dispatching_inside_a_callback_is_refused(void **state)
                          NULL) == LL_PENDING);
     t_gate_open(other_gate);
     t_until(t->engine, &inside.calls, 1);
+    T_CHECK(inside.dispatch == LL_EINVAL && inside.wait == LL_EINVAL && inside.has_words);
+    T_CHECK(inside.request_wait == LL_EINVAL && !ll_request_is_done(inside.other));
+    T_CHECK(inside.dispatched == 77 && inside.waited == 77); /* set on success only */
     t_gate_open(gate);
     T_CHECK(ll_request_wait(inside.other) == LL_OK);
     ll_request_unref(inside.other);
@@ -204,7 +207,7 @@ static void callbacks_submit_and_close(void **state)
                          NULL) == LL_PENDING);
     t_gate_open(gate);
     t_until(t->engine, &inside.calls, 3);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 2);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 2);
 }
 
 static void waiting_has_an_end(void **state)
@@ -242,8 +245,8 @@ static void free_with_work_in_flight(void **state)
     T_CHECK(ll_query(reader, "SELECT 1", NULL, 0, &(ll_submit){.done = t_tell, .user = &queued},
                      NULL) == LL_PENDING);
     T_CHECK(ll_exec(writer,
-                    "INSERT INTO t " T_ENDLESS "SELECT CASE x WHEN 1 THEN seen(x) ELSE x END"
-                    " FROM c LIMIT 20000",
+                    "INSERT INTO t " T_ENDLESS
+                    "SELECT CASE x WHEN 1 THEN seen(x) ELSE x END FROM c",
                     NULL, 0, &(ll_submit){.done = t_tell, .user = &write}, NULL) == LL_PENDING);
     T_CHECK(ll_exec(writer, "DELETE FROM t", NULL, 0,
                     &(ll_submit){.done = t_tell, .user = &queued_write}, NULL) == LL_PENDING);
@@ -254,13 +257,14 @@ static void free_with_work_in_flight(void **state)
     T_CHECK(read.calls == 1 && queued.calls == 1 && write.calls == 1 && queued_write.calls == 1);
     T_CHECK(read.status != LL_OK && read.outcome == LL_NOT_APPLIED);
     T_CHECK(queued.status == LL_ECANCELLED && queued.outcome == LL_NOT_APPLIED);
-    T_CHECK(write.status == LL_OK && write.outcome == LL_APPLIED); /* running writes end */
-    bool dropped = queued_write.status == LL_ECANCELLED;
-    T_CHECK(dropped ? queued_write.outcome == LL_NOT_APPLIED
-                    : queued_write.status == LL_OK && queued_write.outcome == LL_APPLIED);
+    /* a running write, an endless one, is interrupted and undone whole */
+    if (write.status != LL_ECANCELLED || write.outcome != LL_NOT_APPLIED)
+        t_fail(__FILE__, __LINE__, "the running write: %s, outcome %d",
+               ll_status_name(write.status), write.outcome);
+    T_CHECK(queued_write.status == LL_ECANCELLED && queued_write.outcome == LL_NOT_APPLIED);
     /* the connections were closed: another one gets every lock */
     t_file_sql(t_path(t, "b.db"), "BEGIN EXCLUSIVE; COMMIT");
-    assert_int_equal(t_file_int(t_path(t, "c.db"), "SELECT count(*) FROM t"), dropped ? 20000 : 0);
+    T_EQUAL(t_file_int(t_path(t, "c.db"), "SELECT count(*) FROM t"), 0);
     T_CHECK(!t_state(conn).open && !t_state(reader).open && !t_state(writer).open);
     ll_conn_unref(conn);
     ll_conn_unref(reader);
@@ -388,7 +392,7 @@ static void engines_that_share_workers(void **state)
     T_CHECK(t_end(ll_conn_close(conn, &(ll_submit){.engine = second}, &request), request) == LL_OK);
     ll_request_unref(request);
     ll_conn_unref(conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 6);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 6);
     ll_engine_free(second);
 }
 
@@ -453,7 +457,7 @@ static void threads_leave_and_come_back(void **state)
         t_exec(conn, "INSERT INTO t VALUES(1)");
         T_CHECK(t_stats(t->engine).threads_started >= (uint64_t)i + 2);
     }
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 3);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 3);
     t_close(conn);
 }
 
@@ -502,6 +506,8 @@ static void live_objects_are_counted(void **state)
     T_CHECK(ll_live_objects() > idle);
     ll_request_unref(request);
     t_close(conn);
+    while (ll_live_objects() > base) /* a worker may be letting go still */
+        sched_yield();
     T_CHECK(ll_live_objects() == base);
 }
 

@@ -284,6 +284,7 @@ static void compare_list(t_env *t, const char *const *list, size_t count)
         t_compare(conn, db, list[i]);
     t_close(conn);
     t_raw_close(db);
+    t_compared();
 }
 
 #define COMPARE(list) compare_list(*state, list, sizeof list / sizeof *list)
@@ -330,6 +331,7 @@ static void everything_twice_from_the_statement_cache(void **state)
     t_compare(conn, db, "SELECT * FROM t");
     t_close(conn);
     t_raw_close(db);
+    t_compared();
 }
 
 static void many_rows_come_in_order(void **state)
@@ -345,7 +347,7 @@ static void many_rows_come_in_order(void **state)
         T_CHECK(row[1].type == LL_TEXT && row[1].size == (uint32_t)size);
         T_CHECK(memcmp(row[1].as.text, text, (size_t)size + 1) == 0);
     }
-    assert_int_equal(expected, 100000);
+    T_EQUAL(expected, 100000);
     t_rows_done(&rows);
     t_close(conn);
 }
@@ -369,7 +371,7 @@ static void a_batch_outlives_everything(void **state)
     T_CHECK(row[1].type == LL_BLOB && row[1].size == 2);
     T_CHECK(!ll_batch_row(batch, 1));
     T_CHECK(ll_columns_count(columns) == 3);
-    assert_string_equal(ll_columns_name(columns, 2), "three");
+    T_SAME_TEXT(ll_columns_name(columns, 2), "three");
     T_CHECK(!ll_columns_name(columns, 3) && !ll_columns_decltype(columns, 3));
     ll_batch_free(batch);
     ll_columns_unref(columns);
@@ -392,7 +394,7 @@ static void exec_drops_rows(void **state)
     T_CHECK(!ll_request_take_batch(request));
     T_CHECK(ll_request_is_dml(request) && !ll_request_is_read(request));
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 2);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 2);
     t_close(conn);
 }
 
@@ -410,7 +412,7 @@ static void is_dml_by_its_first_word(void **state)
         {"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", false, false},
         {"SELECT 1", false, true},
         {"CREATE TABLE u(x)", false, false},
-        {"EXPLAIN INSERT INTO t VALUES(1)", false, true},
+        {"EXPLAIN INSERT INTO t VALUES(1)", false, false}, /* as without EXPLAIN */
         {"BEGIN", false, true},
         {"COMMIT", false, true},
         {"-- INSERT", false, true},
@@ -448,7 +450,7 @@ static void several_statements_are_refused(void **state)
         ll_request_unref(request);
     }
     t_exec(conn, "INSERT INTO t VALUES(1); ; -- nothing more\n ;");
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 1);
     t_close(conn);
 }
 
@@ -466,12 +468,12 @@ static void a_nul_inside_the_text_is_refused(void **state)
     ll_many many = {.text = text, .size = sizeof text - 1, .rows = 1};
     T_CHECK(ll_exec_many(conn, &many, NULL, &request) == LL_EINVAL);
     T_CHECK(!request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM sqlite_master"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM sqlite_master"), 0);
     /* a size cuts the text */
     sql.size = strlen("CREATE TABLE t(x)");
     T_CHECK(t_end(ll_conn_submit(conn, &sql, NULL, &request), request) == LL_OK);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM sqlite_master"), 1);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM sqlite_master"), 1);
     t_close(conn);
 }
 
@@ -491,7 +493,7 @@ static void read_only_statements_only(void **state)
     sql.text = "SELECT count(*) FROM t";
     T_CHECK(t_end(ll_conn_submit(conn, &sql, NULL, &request), request) == LL_OK);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -529,6 +531,43 @@ static void before_the_end_a_request_says_nothing(void **state)
     t_close(conn);
 }
 
+static void what_became_of_a_failed_statement(void **state)
+{
+    static const struct {
+        const char *sql;
+        ll_outcome outcome;
+        int64_t rows;
+    } cases[] = {
+        {"INSERT INTO t VALUES(2), (1)", LL_NOT_APPLIED, 1},
+        {"INSERT OR ABORT INTO t VALUES(2), (1)", LL_NOT_APPLIED, 1},
+        {"INSERT OR FAIL INTO t VALUES(2), (1)", LL_UNKNOWN, 2}, /* the first row stands */
+        {"UPDATE OR FAIL t SET x = 7 - 3 * (x = 1)", LL_UNKNOWN, 2},
+        {"INSERT INTO nowhere VALUES(1)", LL_NOT_APPLIED, 2},
+        {"DELETE FROM t WHERE abs(CASE x WHEN 4 THEN -9223372036854775808 ELSE x END) > 0",
+         LL_NOT_APPLIED, 2},
+    };
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    t_exec(conn, "CREATE TABLE t(x INTEGER PRIMARY KEY CHECK(x <> 7))");
+    t_exec(conn, "INSERT INTO t VALUES(1)");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ll_request *request = t_exec_fails(conn, cases[i].sql, LL_ESQL);
+        if (ll_request_outcome(request) != cases[i].outcome)
+            t_fail(__FILE__, __LINE__, "outcome %d: %s", ll_request_outcome(request), cases[i].sql);
+        ll_request_unref(request);
+        T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), cases[i].rows);
+    }
+    /* one that ends the transaction around it */
+    t_exec(conn, "BEGIN");
+    t_exec(conn, "INSERT INTO t VALUES(100)");
+    ll_request *request = t_exec_fails(conn, "INSERT OR ROLLBACK INTO t VALUES(2)", LL_ESQL);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    T_CHECK(!t_state(conn).in_transaction);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE x = 100"), 0);
+    t_close(conn);
+}
+
 static void interrupt_ends_what_runs(void **state)
 {
     t_env *t = *state;
@@ -536,7 +575,7 @@ static void interrupt_ends_what_runs(void **state)
     t_gate *gate = t_gate_new(t);
     t_gate_install(gate, conn);
     T_CHECK(ll_conn_interrupt(conn) == LL_OK); /* nothing runs: nothing happens */
-    assert_int_equal(t_int(conn, "SELECT 5"), 5);
+    T_EQUAL(t_int(conn, "SELECT 5"), 5);
     ll_request *request = NULL;
     T_CHECK(ll_query(conn, T_ENDLESS "SELECT count(x), seen() FROM c WHERE seen(x) > 0", NULL, 0,
                      NULL, &request) == LL_PENDING);
@@ -546,7 +585,7 @@ static void interrupt_ends_what_runs(void **state)
     T_CHECK(ll_request_error(request)->sqlite_code == SQLITE_INTERRUPT);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT 5"), 5);
+    T_EQUAL(t_int(conn, "SELECT 5"), 5);
     t_close(conn);
 }
 
@@ -566,6 +605,7 @@ int main(void)
         T_TEST(a_nul_inside_the_text_is_refused),
         T_TEST(read_only_statements_only),
         T_TEST(before_the_end_a_request_says_nothing),
+        T_TEST(what_became_of_a_failed_statement),
         T_TEST(interrupt_ends_what_runs),
     };
     return T_RUN(tests);

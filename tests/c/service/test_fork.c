@@ -5,12 +5,17 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* The child of a process with threads starts threads of its own here: say so to the checker. */
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
+/* ThreadSanitizer cannot follow a child that starts threads when its parent had some. */
+#if defined(__SANITIZE_THREAD__)
+#    define STARTS_THREADS false
+#elif defined(__has_feature)
+#    if __has_feature(thread_sanitizer)
+#        define STARTS_THREADS false
+#    endif
+#endif
+#ifndef STARTS_THREADS
+#    define STARTS_THREADS true
+#endif
 
 /* What the parent made. */
 struct made {
@@ -79,7 +84,7 @@ static int begins_anew(void *arg)
     struct made *made = arg;
     ll_engine *engine = NULL;
     T_CHILD(ll_engine_new(NULL, &engine) == LL_OK);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && (STARTS_THREADS || !made->engine); i++) {
         ll_conn *conn = NULL;
         ll_request *request = NULL;
         ll_status status = ll_conn_open(engine, i ? t_path(made->t, "child.db") : ":memory:", NULL,
@@ -87,8 +92,8 @@ static int begins_anew(void *arg)
         T_CHILD(status >= 0);
         T_CHILD((status == LL_PENDING ? ll_request_wait(request) : status) == LL_OK);
         ll_request_unref(request);
-        static const char *const list[] = {"CREATE TABLE t(x)", "INSERT INTO t VALUES(7)",
-                                           "SELECT * FROM t"};
+        static const char *const list[] = {"CREATE TABLE IF NOT EXISTS t(x)",
+                                           "INSERT INTO t VALUES(7)", "SELECT * FROM t"};
         for (size_t k = 0; k < 3; k++) {
             request = NULL;
             status = ll_exec(conn, list[k], NULL, 0, NULL, &request);
@@ -160,7 +165,7 @@ static void go_on(struct made *made, t_gate *gate)
     ll_request_unref(made->finished);
     ll_request_unref(made->pending);
     t_exec(made->conn, "INSERT INTO t VALUES(1)");
-    assert_int_equal(t_int(made->conn, "SELECT sum(x) FROM t"), 10);
+    T_EQUAL(t_int(made->conn, "SELECT sum(x) FROM t"), 10);
     struct pollfd poll_fd = {.fd = ll_engine_fd(made->engine), .events = POLLIN};
     T_CHECK(poll(&poll_fd, 1, 0) == 0);
     t_close(made->conn);
@@ -176,7 +181,8 @@ static void with_work_in_flight(void **state)
     t_in_child(both, &made);
     t_in_child(begins_anew, &made);
     go_on(&made, gate);
-    assert_int_equal(t_file_int(t_path(t, "child.db"), "SELECT count(*) FROM t"), 1);
+    if (STARTS_THREADS)
+        T_EQUAL(t_file_int(t_path(t, "child.db"), "SELECT count(*) FROM t"), 2);
 }
 
 static void with_something_to_dispatch(void **state)

@@ -30,7 +30,7 @@ static void opens_a_new_file(void **state)
     t_exec(conn, "INSERT INTO t VALUES(7)");
     t_close(conn);
     T_CHECK(t_stats(t->engine).connections == 0);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 7);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 7);
 }
 
 static void is_used_before_it_is_open(void **state)
@@ -59,7 +59,7 @@ static void memory_and_temporary_databases(void **state)
     for (size_t i = 0; i < 2; i++) {
         ll_conn *conn = t_open_with(t->engine, names[i], NULL);
         t_exec(conn, "CREATE TABLE t(x)");
-        assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
         t_close(conn);
     }
 }
@@ -70,7 +70,7 @@ static void uri_names(void **state)
     t_file_sql(t_path(t, "a.db"), "CREATE TABLE t(x); INSERT INTO t VALUES(3)");
     ll_open_options options = {.flags = LL_OPEN_URI};
     ll_conn *conn = t_open_with(t->engine, t_printf(t, "file:%s/a.db?mode=ro", t->dir), &options);
-    assert_int_equal(t_int(conn, "SELECT x FROM t"), 3);
+    T_EQUAL(t_int(conn, "SELECT x FROM t"), 3);
     ll_request *request = t_exec_fails(conn, "INSERT INTO t VALUES(4)", LL_ESQL);
     T_CHECK((ll_request_error(request)->sqlite_code & 0xff) == SQLITE_READONLY);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
@@ -88,11 +88,10 @@ static void pragmas_run_in_order(void **state)
                                           "user_version=41", NULL};
     ll_open_options options = {.pragmas = pragmas};
     ll_conn *conn = t_open_with(t->engine, t_path(t, "a.db"), &options);
-    assert_int_equal(t_int(conn, "PRAGMA page_size"), 8192);
-    assert_int_equal(t_int(conn, "PRAGMA foreign_keys"), 1);
-    assert_int_equal(t_int(conn, "PRAGMA user_version"), 41);
-    assert_int_equal(
-        t_int(conn, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
+    T_EQUAL(t_int(conn, "PRAGMA page_size"), 8192);
+    T_EQUAL(t_int(conn, "PRAGMA foreign_keys"), 1);
+    T_EQUAL(t_int(conn, "PRAGMA user_version"), 41);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
     t_close(conn);
 }
 
@@ -112,13 +111,13 @@ static void read_only(void **state)
     T_CHECK(access(t_path(t, "a.db"), F_OK) != 0);
     t_file_sql(t_path(t, "a.db"), "CREATE TABLE t(x); INSERT INTO t VALUES(3)");
     ll_conn *conn = t_open_with(t->engine, t_path(t, "a.db"), &options);
-    assert_int_equal(t_int(conn, "SELECT x FROM t"), 3);
+    T_EQUAL(t_int(conn, "SELECT x FROM t"), 3);
     ll_request *request = t_exec_fails(conn, "DELETE FROM t", LL_ESQL);
     T_CHECK((ll_request_error(request)->sqlite_code & 0xff) == SQLITE_READONLY);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
     ll_request_unref(request);
     t_close(conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
 }
 
 static void no_create(void **state)
@@ -141,7 +140,7 @@ static void no_follow(void **state)
     ll_open_options options = {.flags = LL_OPEN_NO_FOLLOW};
     t_open_fails(t->engine, t_path(t, "link"), &options, LL_ESQL, SQLITE_CANTOPEN);
     ll_conn *conn = t_open_with(t->engine, t_path(t, "link"), NULL);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -198,7 +197,7 @@ static void a_damaged_page_is_an_error_and_the_connection_lives(void **state)
     T_CHECK((ll_request_error(request)->sqlite_code & 0xff) == SQLITE_CORRUPT);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT x FROM u"), 2);
+    T_EQUAL(t_int(conn, "SELECT x FROM u"), 2);
     t_close(conn);
 }
 
@@ -278,12 +277,19 @@ static void what_waits_behind_a_failed_open_fails(void **state)
 
 /* ---- arguments ---- */
 
-#define REFUSED(call, name)                                                               \
-    do {                                                                                  \
-        T_CHECK((call) == LL_EINVAL);                                                     \
-        if (!strstr(ll_last_error(), name))                                               \
-            t_fail(__FILE__, __LINE__, "'%s' does not name '%s'", ll_last_error(), name); \
-    } while (0)
+/* Counts what is not refused as it should be, so that one run tells all. */
+static size_t wrong;
+
+static void refused(ll_status status, const char *name, const char *call)
+{
+    if (status == LL_EINVAL && strstr(ll_last_error(), name))
+        return;
+    print_error("%s: gave %s, '%s', expected LL_EINVAL naming '%s'\n", call, ll_status_name(status),
+                ll_last_error(), name);
+    wrong++;
+}
+
+#define REFUSED(call, name) refused(call, name, #call)
 
 static void wrong_arguments_are_named(void **state)
 {
@@ -299,8 +305,6 @@ static void wrong_arguments_are_named(void **state)
     REFUSED(ll_conn_open(t->engine, NULL, NULL, NULL, &conn, &request), "path");
     REFUSED(ll_conn_open(t->engine, path, NULL, NULL, NULL, &request), "ret_conn");
     T_CHECK(!conn && !request && !engine);
-    ll_open_options strange = {.flags = 1u << 30};
-    REFUSED(ll_conn_open(t->engine, path, &strange, NULL, &conn, &request), "flags");
     T_CHECK(access(path, F_OK) != 0);
 
     conn = t_open(t, "a.db");
@@ -313,6 +317,12 @@ static void wrong_arguments_are_named(void **state)
     REFUSED(ll_query(conn, NULL, NULL, 0, NULL, &request), "sql");
     REFUSED(ll_stream(conn, NULL, NULL, 0, NULL, &request), "sql");
     REFUSED(ll_conn_submit(conn, NULL, NULL, &request), "sql");
+    const char *const no_name[] = {NULL};
+    const ll_value one = ll_integer(1);
+    ll_sql nameless = {.text = "SELECT :a",
+                       .size = LL_NUL_TERMINATED,
+                       .params = {.values = &one, .names = no_name, .count = 1}};
+    REFUSED(ll_conn_submit(conn, &nameless, NULL, &request), "names");
     REFUSED(ll_exec_many(conn, NULL, NULL, &request), "many");
     REFUSED(ll_exec_many(conn, &many, NULL, &request), "text");
     many.text = "INSERT INTO t VALUES(?)";
@@ -336,14 +346,7 @@ static void wrong_arguments_are_named(void **state)
     REFUSED(ll_cursor_set_ahead(NULL, 1, 1), "cursor");
     REFUSED(ll_request_cancel(NULL), "request");
     T_CHECK(!request);
-    ll_submit submit = {.flags = 1u << 30};
-    REFUSED(ll_exec(conn, "SELECT 1", NULL, 0, &submit, &request), "flags");
-    ll_sql sql = {.text = "SELECT 1", .size = LL_NUL_TERMINATED, .flags = 1u << 30};
-    REFUSED(ll_conn_submit(conn, &sql, NULL, &request), "flags");
-    sql.flags = 0;
-    sql.begin_before = (ll_begin)17;
-    REFUSED(ll_conn_submit(conn, &sql, NULL, &request), "begin_before");
-    T_CHECK(!request);
+    T_CHECK(wrong == 0);
     /* the answers that need no status */
     ll_conn_unref(NULL);
     ll_request_unref(NULL);
@@ -366,10 +369,10 @@ static void names_and_texts(void **state)
         T_CHECK(strcmp(ll_status_name((ll_status)status), "LL_?") != 0);
         T_CHECK(ll_status_text((ll_status)status)[0] != '\0');
     }
-    assert_string_equal(ll_status_name((ll_status)-4000), "LL_?");
+    T_SAME_TEXT(ll_status_name((ll_status)-4000), "LL_?");
     T_CHECK(ll_status_text((ll_status)-4000) != NULL);
-    assert_string_equal(ll_status_name(LL_EBUSY), "LL_EBUSY");
-    assert_string_equal(ll_version(), LL_VERSION);
+    T_SAME_TEXT(ll_status_name(LL_EBUSY), "LL_EBUSY");
+    T_SAME_TEXT(ll_version(), LL_VERSION);
 }
 
 /* ---- closing ---- */
@@ -448,7 +451,7 @@ static void close_comes_after_what_was_submitted(void **state)
         T_CHECK(inserts[i].calls == 1 && inserts[i].status == LL_OK &&
                 inserts[i].outcome == LL_APPLIED && inserts[i].order < closing.order);
     ll_conn_unref(conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t WHERE x = 1"), 20);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t WHERE x = 1"), 20);
 }
 
 static void a_close_cannot_be_cancelled(void **state)
@@ -477,7 +480,7 @@ static void close_rolls_back(void **state)
     t_exec(conn, "BEGIN IMMEDIATE");
     t_exec(conn, "INSERT INTO t VALUES(1)");
     t_close(conn);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 0);
 }
 
 static void unref_closes_after_the_work(void **state)
@@ -497,7 +500,7 @@ static void unref_closes_after_the_work(void **state)
     t_until(t->engine, &done, 11);
     while (t_stats(t->engine).connections != 0)
         t_turn(t->engine);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 10);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 10);
 }
 
 static void unref_of_an_idle_connection_and_engine_free(void **state)

@@ -24,7 +24,7 @@ static void inserts_from_one_thread(void **state)
     }
     t_exec(conn, "COMMIT");
     t_until(t->engine, &done, COUNT);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE seq = id - 1"), COUNT);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE seq = id - 1"), COUNT);
     t_close(conn);
 }
 
@@ -59,7 +59,7 @@ static void a_chain_of_callbacks(void **state)
     t_exec(chain.conn, "CREATE TABLE t(x)");
     next_link(NULL, &chain);
     t_until(t->engine, &chain.done, 200);
-    assert_int_equal(t_int(chain.conn, "SELECT count(*) FROM t"), 200);
+    T_EQUAL(t_int(chain.conn, "SELECT count(*) FROM t"), 200);
     t_close(chain.conn);
 }
 
@@ -169,10 +169,10 @@ static void threads_submit_to_one_connection(void **state)
                        (long long)threads[i].results[k].seen);
         free(threads[i].results);
     }
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), THREADS * EACH);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t a JOIN t b USING(thread)"
-                                 " WHERE a.id < b.id AND a.seq >= b.seq"),
-                     0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), THREADS * EACH);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t a JOIN t b USING(thread)"
+                        " WHERE a.id < b.id AND a.seq >= b.seq"),
+            0);
     t_close(conn);
 }
 
@@ -207,10 +207,10 @@ static void threads_submit_while_it_runs(void **state)
         T_CHECK(pthread_join(threads[i].thread, NULL) == 0);
     while (ll_engine_outstanding(t->engine) > 0)
         t_turn(t->engine);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), THREADS * EACH);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t a JOIN t b USING(thread)"
-                                 " WHERE a.id < b.id AND a.seq >= b.seq"),
-                     0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), THREADS * EACH);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t a JOIN t b USING(thread)"
+                        " WHERE a.id < b.id AND a.seq >= b.seq"),
+            0);
     ll_stats stats = t_stats(t->engine);
     T_CHECK(stats.submitted == stats.completed && stats.failed == 0);
     t_close(conn);

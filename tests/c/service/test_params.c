@@ -8,7 +8,7 @@ static void quoted(ll_conn *conn, ll_value value, const char *expected)
         .request = t_query_with(conn, "SELECT typeof(?1) || ' ' || quote(?1)", &value, 1)};
     const ll_value *row = t_rows_next(&rows);
     T_CHECK(row && row[0].type == LL_TEXT);
-    assert_string_equal(row[0].as.text, expected);
+    T_SAME_TEXT(row[0].as.text, expected);
     t_rows_done(&rows);
 }
 
@@ -73,7 +73,7 @@ static void gives(ll_conn *conn, const char *text, const ll_value *values, const
     t_is(rows.request, LL_OK, LL_APPLIED);
     const ll_value *row = t_rows_next(&rows);
     T_CHECK(row && row[0].type == LL_TEXT);
-    assert_string_equal(row[0].as.text, expected);
+    T_SAME_TEXT(row[0].as.text, expected);
     t_rows_done(&rows);
 }
 
@@ -133,7 +133,7 @@ static void what_does_not_fit(void **state)
     fails(conn, "INSERT INTO t VALUES(?5, 1)", abc, NULL, 3, "5");
     fails(conn, "INSERT INTO t VALUES(:x, :missing)", abc, names_of, 3, "missing");
     fails(conn, "INSERT INTO t VALUES(:x, :y)", abc, names_of, 1, "y");
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -148,7 +148,7 @@ static void refused_values_say_why(void **state)
     const char *const names_of[] = {"x", "y"};
     fails(conn, "SELECT ? || ?", list, NULL, 2, why);
     fails(conn, "SELECT :x || :y", list, names_of, 2, why);
-    gives(conn, "SELECT :x || :x", list, names_of, 2, "a"); /* not used: not asked */
+    gives(conn, "SELECT :x || :x", list, names_of, 2, "aa"); /* not used: not asked */
     ll_value strange = ll_integer(1);
     strange.type = 4242;
     ll_request *request = NULL;
@@ -202,7 +202,7 @@ static void text_and_parameters_are_copied(void **state)
     ll_request_unref(one);
     ll_request_unref(many);
     ll_request_unref(script);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE a = 'kept' AND b = x'6b657074'"), 3);
     t_close(conn);
 }
 
@@ -225,10 +225,10 @@ static void borrowed_parameters(void **state)
     memset(large, 'x', SIZE); /* it has finished: ours again */
     free(large);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT length(a) + length(b) FROM t"), 2 * SIZE);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t WHERE cast(a AS TEXT) = b"
-                                 " AND replace(b, 'b', '') = ''"),
-                     1);
+    T_EQUAL(t_int(conn, "SELECT length(a) + length(b) FROM t"), 2 * SIZE);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE cast(a AS TEXT) = b"
+                        " AND replace(b, 'b', '') = ''"),
+            1);
     t_close(conn);
 }
 
@@ -253,14 +253,15 @@ static void many_parameters(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     static ll_value list[COUNT];
-    static char text[16 + 2 * COUNT];
-    strcpy(text, "SELECT 0");
+    static char text[64 + 2 * COUNT];
+    strcpy(text, "SELECT count(*) WHERE 999 IN (-1");
     for (size_t i = 0; i < COUNT; i++) {
         list[i] = ll_integer((int64_t)i);
-        strcat(text, "+?");
+        strcat(text, ",?");
     }
+    strcat(text, ")");
     t_rows rows = {.request = t_query_with(conn, text, list, COUNT)};
-    T_CHECK(t_rows_next(&rows)[0].as.integer == COUNT * (COUNT - 1) / 2);
+    T_CHECK(t_rows_next(&rows)[0].as.integer == 1);
     t_rows_done(&rows);
     t_close(conn);
 }

@@ -41,7 +41,7 @@ static void texts_of_all_kinds(void **state)
          "INSERT INTO t VALUES(';');\n"
          "SELECT * FROM t, log;",
          4);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM log WHERE x = 'semicolon'"), 1);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM log WHERE x = 'semicolon'"), 1);
     runs(conn, "BEGIN; INSERT INTO t VALUES(1); COMMIT; BEGIN; INSERT INTO t VALUES(2); ROLLBACK",
          6);
     runs(conn, "PRAGMA user_version = 9; PRAGMA user_version", 2);
@@ -63,7 +63,7 @@ static void a_large_script(void **state)
     sprintf(end, "COMMIT");
     runs(conn, text, COUNT + 3);
     free(text);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), COUNT);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), COUNT);
     t_close(conn);
 }
 
@@ -79,21 +79,21 @@ static void an_error_midway(void **state)
     T_CHECK(ll_request_error(request)->sqlite_code == SQLITE_CONSTRAINT_UNIQUE);
     T_CHECK(ll_request_progress(request) == 2);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 1);
 
     static const char bad[] = "INSERT INTO t VALUES(5); SELEC 1; INSERT INTO t VALUES(6)";
     request = run(conn, bad, false);
     t_is(request, LL_ESQL, LL_UNKNOWN);
     T_CHECK(ll_request_progress(request) == 1);
     /* the place counts from the start of the whole text */
-    assert_int_equal(ll_request_error(request)->sql_offset, strstr(bad, "SELEC") - bad);
+    T_EQUAL(ll_request_error(request)->sql_offset, strstr(bad, "SELEC") - bad);
     ll_request_unref(request);
 
     request = run(conn, "SELEC 1; INSERT INTO t VALUES(7)", false);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
     T_CHECK(ll_request_progress(request) == 0);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT sum(x) FROM t"), 6);
+    T_EQUAL(t_int(conn, "SELECT sum(x) FROM t"), 6);
 
     /* parameters have no values here: NULL, as SQLite says, or an error; never a crash */
     request = run(conn, "SELECT ?1; SELECT :a", false);
@@ -114,7 +114,7 @@ static void a_transaction_left_open(void **state)
     T_CHECK(t_state(conn).in_transaction);
     ll_request_unref(request);
     t_exec(conn, "ROLLBACK");
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -129,7 +129,7 @@ static void commit_first(void **state)
     t_is(request, LL_OK, LL_APPLIED);
     T_CHECK(ll_request_progress(request) == 3);
     ll_request_unref(request);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
     request = run(conn, "INSERT INTO t VALUES(4)", true); /* nothing is open: nothing happens */
     t_is(request, LL_OK, LL_APPLIED);
     ll_request_unref(request);
@@ -138,7 +138,7 @@ static void commit_first(void **state)
     request = run(conn, "INSERT INTO t VALUES(16); ROLLBACK", false);
     t_is(request, LL_OK, LL_APPLIED);
     ll_request_unref(request);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 5);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 5);
     t_close(conn);
 }
 
@@ -152,7 +152,7 @@ static void a_sized_text(void **state)
                   request) == LL_OK);
     T_CHECK(ll_request_progress(request) == 1);
     ll_request_unref(request);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 

@@ -32,10 +32,10 @@ static void what_is_known_before_the_first_run(void **state)
     t_exec(conn, "CREATE TABLE t(a INTEGER, b VARCHAR(10))");
     ll_stmt *read = prepare(conn, "SELECT a AS first, b, ?5 FROM t WHERE a = :name");
     T_CHECK(ll_stmt_is_read(read));
-    assert_int_equal(ll_stmt_parameters(read), 6);
+    T_EQUAL(ll_stmt_parameters(read), 6);
     T_CHECK(ll_columns_count(ll_stmt_columns(read)) == 3);
-    assert_string_equal(ll_columns_name(ll_stmt_columns(read), 0), "first");
-    assert_string_equal(ll_columns_decltype(ll_stmt_columns(read), 1), "VARCHAR(10)");
+    T_SAME_TEXT(ll_columns_name(ll_stmt_columns(read), 0), "first");
+    T_SAME_TEXT(ll_columns_decltype(ll_stmt_columns(read), 1), "VARCHAR(10)");
     T_CHECK(ll_columns_decltype(ll_stmt_columns(read), 2) == NULL);
     ll_stmt *write = prepare(conn, "INSERT INTO t VALUES(?, ?)");
     T_CHECK(!ll_stmt_is_read(write) && ll_stmt_parameters(write) == 2);
@@ -64,7 +64,7 @@ static void runs_again_and_again(void **state)
     for (int64_t i = 1; i <= 200; i++) {
         ll_value value = ll_integer(i);
         ll_request_unref(run(insert, &value, 1, 0));
-        assert_int_equal(t_int(conn, "SELECT 1"), 1); /* others come between and do not evict it */
+        T_EQUAL(t_int(conn, "SELECT 1"), 1); /* others come between and do not evict it */
         t_rows rows = {.request = run(sum, &value, 1, 0)};
         total += i;
         T_CHECK(t_rows_next(&rows)[0].as.integer == total);
@@ -126,7 +126,7 @@ static void freed_while_it_is_used(void **state)
         T_CHECK(ll_request_wait(list[i]) == LL_OK);
         ll_request_unref(list[i]);
     }
-    assert_int_equal(t_int(conn, "SELECT sum(a) FROM t"), 3);
+    T_EQUAL(t_int(conn, "SELECT sum(a) FROM t"), 3);
     t_close(conn);
 }
 
@@ -194,7 +194,7 @@ static void outlives_its_connection_and_its_engine(void **state)
     request = NULL;
     T_CHECK(t_end(ll_stmt_submit(stmt, NULL, 0, NULL, &request), request) == LL_ECLOSED);
     ll_request_unref(request);
-    assert_string_equal(ll_columns_name(ll_stmt_columns(stmt), 0), "one");
+    T_SAME_TEXT(ll_columns_name(ll_stmt_columns(stmt), 0), "one");
     ll_stmt_free(stmt);
     ll_engine_free(t->engine);
     t->engine = NULL;

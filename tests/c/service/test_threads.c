@@ -11,7 +11,8 @@ enum {
 };
 
 struct loop {
-    pthread_t thread;
+    pthread_t thread; /* the starter's */
+    pthread_t self;   /* the loop's own */
     ll_engine *engine;
     ll_conn *shared; /* opened by the main thread */
     const char *own_path;
@@ -32,7 +33,7 @@ static void inserted(ll_request *request, void *user)
     struct loop *self = user;
     ll_status status = ll_request_status(request);
     ll_outcome outcome = ll_request_outcome(request);
-    T_CHECK(pthread_equal(pthread_self(), self->thread)); /* on the loop that asked */
+    T_CHECK(pthread_equal(pthread_self(), self->self)); /* on the loop that asked */
     T_CHECK(status == LL_OK || status == LL_ECANCELLED || status == LL_ETIMEOUT);
     T_CHECK(outcome == (status == LL_OK ? LL_APPLIED : LL_NOT_APPLIED));
     self->applied += outcome == LL_APPLIED;
@@ -42,7 +43,7 @@ static void inserted(ll_request *request, void *user)
 static void selected(ll_request *request, void *user)
 {
     struct loop *self = user;
-    T_CHECK(pthread_equal(pthread_self(), self->thread));
+    T_CHECK(pthread_equal(pthread_self(), self->self));
     if (ll_request_status(request) == LL_OK) {
         ll_batch *batch = ll_request_take_batch(request);
         T_CHECK(batch && ll_batch_row(batch, 0)[0].as.integer >= self->applied);
@@ -111,7 +112,7 @@ static void one_round(struct loop *self)
 static void *run_loop(void *arg)
 {
     struct loop *self = arg;
-    self->thread = pthread_self();
+    self->self = pthread_self();
     for (int i = 0; i < ROUNDS; i++) {
         one_round(self);
         if (i % 40 == 0) {
@@ -149,7 +150,7 @@ static void loops_share_one_connection(void **state)
     for (size_t i = 0; i < LOOPS; i++) {
         char sql[80];
         snprintf(sql, sizeof sql, "SELECT count(*) FROM t WHERE loop = %zu", i);
-        assert_int_equal(t_int(shared, sql), loops[i].applied);
+        T_EQUAL(t_int(shared, sql), loops[i].applied);
         T_CHECK(loops[i].callbacks == loops[i].expected);
         T_CHECK(ll_engine_outstanding(loops[i].engine) == 0);
         ll_conn_unref(loops[i].shared);
@@ -232,7 +233,7 @@ static void engines_share_a_file(void **state)
     }
     for (size_t i = 0; i < LOOPS; i++)
         T_CHECK(pthread_join(writers[i].thread, NULL) == 0);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT n FROM counter"), LOOPS * 30);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT n FROM counter"), LOOPS * 30);
 }
 
 int main(void)

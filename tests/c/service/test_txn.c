@@ -59,7 +59,7 @@ static void commit_and_rollback(void **state)
     T_CHECK(begin(conn, LL_BEGIN_DEFERRED) == LL_OK);
     t_exec(conn, "INSERT INTO t VALUES(2)");
     T_CHECK(rollback(conn) == LL_OK);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
     t_close(conn);
 }
 
@@ -96,12 +96,12 @@ static void nested_begin(void **state)
     ll_request *request = NULL;
     T_CHECK(t_end(ll_txn_begin(conn, LL_BEGIN_DEFERRED, NULL, &request), request) == LL_ESQL);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
-    assert_string_equal(ll_request_error(request)->message,
-                        "cannot start a transaction within a transaction");
+    T_SAME_TEXT(ll_request_error(request)->message,
+                "cannot start a transaction within a transaction");
     ll_request_unref(request);
     T_CHECK(t_state(conn).in_transaction);
     T_CHECK(commit(conn) == LL_OK);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 1);
     t_close(conn);
 }
 
@@ -126,7 +126,7 @@ static void a_commit_that_is_busy_can_be_tried_again(void **state)
         ll_request_unref(request);
         T_CHECK(t_state(conn).in_transaction);
     }
-    assert_int_equal(t_int(conn, "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_int(conn, "SELECT sum(x) FROM t"), 1);
     T_CHECK(sqlite3_finalize(reader) == SQLITE_OK);
     T_CHECK(commit(conn) == LL_OK);
     T_CHECK(!t_state(conn).in_transaction);
@@ -180,7 +180,7 @@ static void a_deferred_constraint_fails_the_commit(void **state)
     T_CHECK(t_state(conn).in_transaction);
     t_exec(conn, "INSERT INTO p VALUES(1)");
     T_CHECK(commit(conn) == LL_OK);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM c"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM c"), 1);
     t_close(conn);
 }
 
@@ -218,7 +218,7 @@ static void begin_before_a_change(void **state)
     T_CHECK(t_end(ll_conn_submit(conn, &sql, NULL, &request), request) == LL_ESQL);
     ll_request_unref(request);
     T_CHECK(!t_state(conn).in_transaction);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 
@@ -236,7 +236,7 @@ static void savepoints(void **state)
     t_exec(conn, "RELEASE inner");
     t_exec(conn, "RELEASE outer");
     T_CHECK(!t_state(conn).in_transaction);
-    assert_int_equal(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT sum(x) FROM t"), 1);
     t_close(conn);
 }
 
@@ -254,7 +254,7 @@ static void rollback_with_an_open_stream(void **state)
     T_CHECK(rollback(conn) == LL_OK);
     T_CHECK(!t_state(conn).in_transaction);
     ll_cursor_close(cursor);
-    assert_int_equal(t_int(conn, "SELECT count(*) FROM t"), 0);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
     t_close(conn);
 }
 

@@ -2,7 +2,30 @@
  * declared types, each value to the bit, changes, rowid, and of an error its code, text and place. */
 #include "support.h"
 
-#define DIFFERS(...) t_fail(file, line, "differs from sqlite3: " __VA_ARGS__)
+/* Goes on after a difference, so that one run tells all of them; t_compared() fails the test. */
+static size_t differences;
+
+#define DIFFERS(...) differs(file, line, __VA_ARGS__)
+
+__attribute__((format(printf, 3, 4))) static void differs(const char *file, int line,
+                                                          const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_error("%s:%d: differs from sqlite3: %s\n", file, line, text);
+    differences++;
+}
+
+void t_compared_(const char *file, int line)
+{
+    size_t found = differences;
+    differences = 0;
+    if (found > 0)
+        t_fail(file, line, "%zu differences from sqlite3", found);
+}
 
 static bool same_text(const char *a, const char *b)
 {
@@ -17,8 +40,10 @@ static void compare_value(const ll_value *value, sqlite3_stmt *stmt, int column,
         [SQLITE_BLOB] = LL_BLOB,       [SQLITE_NULL] = LL_NULL,
     };
     uint32_t type = types[sqlite3_column_type(stmt, column)];
-    if (value->type != type)
+    if (value->type != type) {
         DIFFERS("column %d has type %u, not %u: %s", column, value->type, type, sql);
+        return;
+    }
     if (type == LL_INTEGER) {
         if (value->as.integer != sqlite3_column_int64(stmt, column))
             DIFFERS("column %d is %lld: %s", column, (long long)value->as.integer, sql);
@@ -76,9 +101,9 @@ static void compare_columns(const ll_columns *columns, sqlite3_stmt *stmt, const
 void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(ll_query(conn, sql, NULL, 0, NULL, &request), request, file, line);
+    ll_status status = t_end_(ll_query(conn, sql, NULL, 0, NULL, &request), &request, file, line);
     if (!request)
-        DIFFERS("refused, %s (%s): %s", ll_status_name(status), ll_last_error(), sql);
+        t_fail(file, line, "refused, %s (%s): %s", ll_status_name(status), ll_last_error(), sql);
 
     sqlite3_stmt *stmt = NULL;
     int before = sqlite3_total_changes(db);
@@ -95,9 +120,9 @@ void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, i
                 continue; /* rows before an error: not promised */
             const ll_value *values = t_rows_next(&rows);
             if (!values)
-                DIFFERS("row %zu is missing: %s", row, sql);
+                t_fail(file, line, "row %zu is missing: %s", row, sql);
             if (ll_batch_columns(rows.batch) != (size_t)sqlite3_column_count(stmt))
-                DIFFERS("a row with %zu columns: %s", ll_batch_columns(rows.batch), sql);
+                t_fail(file, line, "%zu columns: %s", ll_batch_columns(rows.batch), sql);
             for (int i = 0; i < sqlite3_column_count(stmt); i++)
                 compare_value(&values[i], stmt, i, sql, file, line);
         }

@@ -8,7 +8,9 @@
  * Nothing here sleeps to wait for something. A statement is held where a test wants it by a *gate*: an
  * SQL function that tells when it was entered and goes on when it is let.
  *
- * T_CHECK works on every thread: on the test's own it fails the test, elsewhere it ends the program. */
+ * T_CHECK and its like work on every thread: on the test's own they fail the test, elsewhere they end the
+ * program. cmocka's own assertions are not used: after a failure the stack that callbacks point to is
+ * gone, so the engine of the test is abandoned instead of freed, and nothing is counted any more. */
 #ifndef T_SUPPORT_H
 #define T_SUPPORT_H
 
@@ -47,7 +49,7 @@ typedef struct t_env {
 int t_setup(void **state);
 int t_teardown(void **state);
 
-#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (void *)(uintptr_t)#f)
+#define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (char[]){#f})
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
 /* The group's name: the file's without folders and ending. Prepares the process, too. */
@@ -63,14 +65,22 @@ void t_fail(const char *file, int line, const char *format, ...)
             t_fail(__FILE__, __LINE__, "not so: %s", #condition); \
     } while (0)
 
+/* The same for two integers and for two texts, saying both. */
+void t_equal_(long long got, long long expected, const char *what, const char *file, int line);
+#define T_EQUAL(got, expected) \
+    t_equal_((long long)(got), (long long)(expected), #got, __FILE__, __LINE__)
+void t_same_text_(const char *got, const char *expected, const char *file, int line);
+#define T_SAME_TEXT(got, expected) t_same_text_(got, expected, __FILE__, __LINE__)
+
 /* ---- the loop ---- */
 
 /* Replaces the engine of the test by one with these options. */
 void t_engine(t_env *t, const ll_engine_options *options);
 
-/* Waits for what a submission answered; gives the request's status. Refusals are given as they are. */
-ll_status t_end_(ll_status submitted, ll_request *request, const char *file, int line);
-#define t_end(submitted, request) t_end_(submitted, request, __FILE__, __LINE__)
+/* Waits for what a submission answered; gives the request's status. Refusals are given as they are.
+ * `request` is a variable, which the submission may set in the same expression. */
+ll_status t_end_(ll_status submitted, ll_request *const *request, const char *file, int line);
+#define t_end(submitted, request) t_end_(submitted, &(request), __FILE__, __LINE__)
 
 /* Asserts how a finished request ended, and says what it said if it did not. */
 void t_is_(ll_request *request, ll_status status, ll_outcome outcome, const char *file, int line);
@@ -174,6 +184,10 @@ void t_gates_free(t_gate *first);
 /* Runs one statement on both and compares all that can be seen of it. */
 void t_compare_(ll_conn *conn, sqlite3 *db, const char *sql, const char *file, int line);
 #define t_compare(conn, db, sql) t_compare_(conn, db, sql, __FILE__, __LINE__)
+
+/* Fails the test if t_compare() found differences; after the last one. */
+void t_compared_(const char *file, int line);
+#define t_compared() t_compared_(__FILE__, __LINE__)
 
 /* ---- processes ---- */
 

@@ -1,0 +1,844 @@
+/* aconn.c: looplite.Connection.
+ *
+ *     NEW --await--> CONNECTING --> OPEN --close()--> CLOSING --> CLOSED
+ *                        |                                          ^
+ *                        +------ failed, or its task cancelled -----+
+ *
+ * A Connection is made at once and opened by its first await, on a worker (adopt.c). `_conn` is the real
+ * sqlite3.Connection from then until close() begins. row_factory, text_factory, isolation_level and
+ * whatever else is rarely asked for are attributes of that object, the one truth; ours only forward.
+ * What a loop asks for often, in_transaction and total_changes, are values the core keeps: they never
+ * wait.
+ *
+ * Errors follow aiosqlite's, which programs tell apart: ValueError("no active connection") before
+ * the connection is open and after it was closed; ProgrammingError("Cannot operate on a closed
+ * database.") for what comes behind a close() that is under way.
+ *
+ * A connection that is dropped while open warns and closes by itself: the core closes what nobody
+ * holds. Nothing below refers to the Connection, so `del db` frees it at once. */
+#include "aconn.h"
+
+#include "acursor.h"
+#include "errors.h"
+
+#include <string.h>
+
+/* ---- what others ask --------------------------------------------------------------------------- */
+
+int lp_conn_need(const lp_conn *conn)
+{
+    if (conn->phase == LP_CONN_OPEN) {
+        if (conn->generation == conn->st->generation)
+            return 0;
+        lp_raise_refused(conn->st, LL_EFORK);
+    } else if (conn->phase == LP_CONN_CLOSING) {
+        lp_raise_closed_database(conn->st);
+    } else {
+        lp_raise_no_connection();
+    }
+    return -1;
+}
+
+int lp_conn_is_legacy(const lp_conn *conn)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject *autocommit = PyObject_GetAttr(conn->sqlite, conn->st->names.autocommit);
+    if (!autocommit)
+        return -1;
+    int legacy = !PyBool_Check(autocommit);
+    Py_DECREF(autocommit);
+    return legacy;
+#else
+    (void)conn;
+    return 1;
+#endif
+}
+
+int lp_conn_begin_mode(const lp_conn *conn, ll_begin *ret_begin)
+{
+    *ret_begin = LL_BEGIN_NONE;
+    int legacy = lp_conn_is_legacy(conn);
+    if (legacy <= 0)
+        return legacy;
+    PyObject *level = PyObject_GetAttr(conn->sqlite, conn->st->names.isolation_level);
+    if (!level)
+        return -1;
+    if (level != Py_None) {
+        const char *name = PyUnicode_AsUTF8(level);
+        char first = name ? name[0] : '\0';
+        if (first == 'I' || first == 'i')
+            *ret_begin = LL_BEGIN_IMMEDIATE;
+        else if (first == 'E' || first == 'e')
+            *ret_begin = LL_BEGIN_EXCLUSIVE;
+        else
+            *ret_begin = LL_BEGIN_DEFERRED;
+    }
+    Py_DECREF(level);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int lp_parse(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
+             const char *const names[2], int required, PyObject *ret_args[2])
+{
+    int most = names[1] ? 2 : 1;
+    ret_args[0] = ret_args[1] = NULL;
+    if (count > most) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %d argument%s (%zd given)", method, most,
+                     most == 1 ? "" : "s", count);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        ret_args[i] = args[i];
+    Py_ssize_t named = keywords ? PyTuple_GET_SIZE(keywords) : 0;
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GET_ITEM(keywords, i);
+        int at = 0;
+        while (at < most && PyUnicode_CompareWithASCIIString(name, names[at]) != 0)
+            at++;
+        if (at == most || ret_args[at]) {
+            PyErr_Format(PyExc_TypeError,
+                         at == most ? "%s() got an unexpected keyword argument '%U'"
+                                    : "%s() got multiple values for argument '%U'",
+                         method, name);
+            return -1;
+        }
+        ret_args[at] = args[count + i];
+    }
+    for (int i = 0; i < required; i++) {
+        if (!ret_args[i]) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, names[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- the list of open connections -------------------------------------------------------------- */
+
+static void link_conn(lp_conn *conn)
+{
+    lp_state *st = conn->st;
+    conn->generation = st->generation;
+    conn->previous = NULL;
+    conn->next = st->conns;
+    if (st->conns)
+        st->conns->previous = conn;
+    st->conns = conn;
+}
+
+static void unlink_conn(lp_conn *conn)
+{
+    if (conn->generation != conn->st->generation)
+        return; /* the parent's list */
+    if (conn->previous)
+        conn->previous->next = conn->next;
+    else if (conn->st->conns == conn)
+        conn->st->conns = conn->next;
+    if (conn->next)
+        conn->next->previous = conn->previous;
+    conn->previous = conn->next = NULL;
+}
+
+void lp_conns_interrupt(lp_state *st)
+{
+    for (lp_conn *conn = st->conns; conn; conn = conn->next)
+        if (conn->handle && ll_conn_interrupt(conn->handle) < 0)
+            break;
+}
+
+void lp_conns_forget(lp_state *st)
+{
+    st->conns = NULL;
+    st->generation++;
+}
+
+/* Open, or about to be: gives back what belongs to that. */
+static void let_go(lp_conn *conn)
+{
+    unlink_conn(conn);
+    if (conn->home) {
+        lp_loop_count(conn->home, -1);
+        Py_CLEAR(conn->home);
+    }
+    ll_conn_unref(conn->handle);
+    conn->handle = NULL;
+    lp_opener_unref(conn->opener);
+    conn->opener = NULL;
+    Py_CLEAR(conn->sqlite);
+}
+
+/* ---- connect ----------------------------------------------------------------------------------- */
+
+/* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
+typedef struct connector {
+    PyObject_HEAD
+    lp_state *st;
+    PyObject *database, *keywords;
+} connector;
+
+static lp_step connect_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    lp_state *st = call->st;
+    if (conn->phase != LP_CONN_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
+        return LP_ERROR;
+    }
+    if (!conn->connector || Py_TYPE(conn->connector) != st->connector_type) {
+        PyErr_SetString(st->sqlite3.NotSupportedError,
+                        "a Connection with a connector of one's own is not supported yet; use "
+                        "looplite.connect()");
+        return LP_ERROR;
+    }
+    connector *what = (connector *)conn->connector;
+    ll_open_options options;
+    ll_submit how;
+    ll_engine *root = lp_root_engine(st);
+    if (!root || lp_call_how(call, 0, &how) < 0)
+        return LP_ERROR;
+    conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
+    if (!conn->opener)
+        return LP_ERROR;
+    ll_adopt adopt = lp_opener_adopt(conn->opener);
+    ll_status status =
+        ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle, &call->request);
+    if (status < 0) {
+        conn->handle = NULL;
+        lp_opener_unref(conn->opener);
+        conn->opener = NULL;
+    } else {
+        conn->phase = LP_CONN_CONNECTING;
+        conn->home = (lp_loop *)Py_NewRef((PyObject *)call->loop);
+        lp_loop_count(conn->home, +1);
+        link_conn(conn);
+        call->begun = true;
+    }
+    return lp_call_submitted(call, status);
+}
+
+static void connect_record(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->phase != LP_CONN_CONNECTING)
+        return; /* cancelled */
+    PyObject *sqlite = conn->opener ? lp_opener_connection(conn->opener) : NULL;
+    if (call->status == LL_OK && sqlite) {
+        conn->sqlite = Py_NewRef(sqlite);
+        conn->phase = LP_CONN_OPEN;
+    } else {
+        conn->phase = LP_CONN_CLOSED;
+    }
+}
+
+static lp_step connect_finish(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->phase == LP_CONN_CLOSED) {
+        if (!lp_opener_raise(conn->opener) && lp_call_check(call) == 0)
+            lp_raise_no_connection();
+        let_go(conn);
+        return LP_ERROR;
+    }
+    call->result = Py_NewRef(call->owner);
+    return LP_DONE;
+}
+
+/* Nobody will use it: closed by the core as soon as it has arrived, for nobody holds it. */
+static void connect_cancelled(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (call->begun && (conn->phase == LP_CONN_CONNECTING || conn->phase == LP_CONN_OPEN)) {
+        conn->phase = LP_CONN_CLOSED;
+        let_go(conn);
+    }
+}
+
+static const lp_op op_connect = {
+    .name = "Connection.__await__",
+    .start = connect_start,
+    .record = connect_record,
+    .finish = connect_finish,
+    .cancelled = connect_cancelled,
+    .flags = LP_OP_SHIELD | LP_OP_QUIET | LP_OP_DETACH,
+};
+
+/* ---- close, commit, rollback, interrupt --------------------------------------------------------- */
+
+static lp_step close_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    ll_submit how;
+    if ((conn->phase != LP_CONN_OPEN && conn->phase != LP_CONN_CLOSING) ||
+        conn->generation != conn->st->generation)
+        return LP_DONE;
+    if (lp_conn_must_wait(conn, call))
+        return LP_YIELD;
+    if (lp_call_how(call, 0, &how) < 0)
+        return LP_ERROR;
+    conn->phase = LP_CONN_CLOSING;
+    Py_CLEAR(conn->sqlite);
+    call->begun = true;
+    return lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
+}
+
+static void close_record(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->phase == LP_CONN_CLOSING) {
+        conn->phase = LP_CONN_CLOSED;
+        unlink_conn(conn);
+    }
+}
+
+static lp_step close_finish(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (!call->begun)
+        return close_start(call);
+    if (conn->opener && lp_opener_raise(conn->opener)) {
+        let_go(conn);
+        return LP_ERROR;
+    }
+    let_go(conn);
+    return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
+}
+
+static const lp_op op_close = {
+    .name = "Connection.close",
+    .start = close_start,
+    .record = close_record,
+    .finish = close_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+/* The mode of transaction control of Python 3.12: -1 legacy, 0 autocommit=False, 1 autocommit=True;
+ * -2 with an exception. */
+static int autocommit_mode(const lp_conn *conn)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject *value = PyObject_GetAttr(conn->sqlite, conn->st->names.autocommit);
+    int mode = !value ? -2 : value == Py_True ? 1 : value == Py_False ? 0 : -1;
+    Py_XDECREF(value);
+    return mode;
+#else
+    (void)conn;
+    return -1;
+#endif
+}
+
+typedef ll_status (*txn_fn)(ll_conn *, const ll_submit *, ll_request **);
+
+/* commit() and rollback(). With autocommit=True they do nothing; with False a transaction is open
+ * always, so the next one begins (call->limit counts the steps). */
+static lp_step txn_start(lp_call *call, txn_fn end)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    ll_submit how;
+    if (lp_conn_need(conn) < 0)
+        return LP_ERROR;
+    if (lp_conn_must_wait(conn, call))
+        return LP_YIELD;
+    int mode = autocommit_mode(conn);
+    if (mode == -2)
+        return LP_ERROR;
+    if (mode == 1)
+        return LP_DONE;
+    if (lp_call_how(call, 0, &how) < 0)
+        return LP_ERROR;
+    call->begun = true;
+    call->limit = mode == 0;
+    return lp_call_submitted(call, end(conn->handle, &how, &call->request));
+}
+
+static lp_step txn_finish(lp_call *call, txn_fn end)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    ll_submit how;
+    if (!call->begun)
+        return txn_start(call, end);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    if (call->limit == 0 || conn->phase != LP_CONN_OPEN)
+        return LP_DONE;
+    call->limit = 0;
+    if (lp_call_how(call, 0, &how) < 0)
+        return LP_ERROR;
+    return lp_call_submitted(call,
+                             ll_txn_begin(conn->handle, LL_BEGIN_DEFERRED, &how, &call->request));
+}
+
+static lp_step commit_start(lp_call *call)
+{
+    return txn_start(call, ll_txn_commit);
+}
+
+static lp_step commit_finish(lp_call *call)
+{
+    return txn_finish(call, ll_txn_commit);
+}
+
+static lp_step rollback_start(lp_call *call)
+{
+    return txn_start(call, ll_txn_rollback);
+}
+
+static lp_step rollback_finish(lp_call *call)
+{
+    return txn_finish(call, ll_txn_rollback);
+}
+
+static const lp_op op_commit = {
+    .name = "Connection.commit",
+    .start = commit_start,
+    .finish = commit_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+static const lp_op op_rollback = {
+    .name = "Connection.rollback",
+    .start = rollback_start,
+    .finish = rollback_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+static lp_step interrupt_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (lp_conn_need(conn) < 0)
+        return LP_ERROR;
+    ll_status status = ll_conn_interrupt(conn->handle);
+    if (status < 0) {
+        lp_raise_refused(call->st, status);
+        return LP_ERROR;
+    }
+    return LP_DONE;
+}
+
+static const lp_op op_interrupt = {
+    .name = "Connection.interrupt",
+    .start = interrupt_start,
+};
+
+/* ---- methods ----------------------------------------------------------------------------------- */
+
+static PyObject *call_of(PyObject *op, const lp_op *what)
+{
+    lp_conn *conn = (lp_conn *)op;
+    if (!conn->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Connection.__init__() was not called");
+        return NULL;
+    }
+    return lp_call_new(conn->st, what, op, NULL, NULL);
+}
+
+/* Methods without arguments: METH_NOARGS gives NULL for the second. */
+#define PLAIN(method, what)                                   \
+    static PyObject *method(PyObject *op, PyObject *unused)   \
+    {                                                         \
+        (void)unused;                                         \
+        return call_of(op, &(what));                          \
+    }
+PLAIN(conn_close, op_close)
+PLAIN(conn_commit, op_commit)
+PLAIN(conn_rollback, op_rollback)
+PLAIN(conn_interrupt, op_interrupt)
+PLAIN(conn_cursor, lp_op_cursor)
+PLAIN(conn_aenter, op_connect)
+#undef PLAIN
+
+/* Methods that run SQL: (sql, parameters). */
+static PyObject *statement(PyObject *op, const lp_op *what, const char *method,
+                           PyObject *const *args, Py_ssize_t count, PyObject *keywords,
+                           const char *second, int required)
+{
+    const char *const names[2] = {strcmp(method, "executescript") == 0 ? "sql_script" : "sql", second};
+    PyObject *given[2];
+    lp_conn *conn = (lp_conn *)op;
+    if (lp_parse(method, args, count, keywords, names, required, given) < 0)
+        return NULL;
+    if (!conn->st)
+        return call_of(op, what);
+    return lp_call_new(conn->st, what, op, given[0], given[1]);
+}
+
+#define STATEMENT(method, what, second, required)                                               \
+    static PyObject *conn_##method(PyObject *op, PyObject *const *args, Py_ssize_t count,        \
+                                   PyObject *keywords)                                           \
+    {                                                                                            \
+        return statement(op, &(what), #method, args, count, keywords, second, required);         \
+    }
+STATEMENT(execute, lp_op_execute, "parameters", 1)
+STATEMENT(executemany, lp_op_executemany, "parameters", 2)
+STATEMENT(executescript, lp_op_executescript, NULL, 1)
+STATEMENT(execute_insert, lp_op_execute_insert, "parameters", 1)
+STATEMENT(execute_fetchall, lp_op_execute_fetchall, "parameters", 1)
+#undef STATEMENT
+
+static PyObject *conn_await(PyObject *op)
+{
+    return call_of(op, &op_connect);
+}
+
+static PyObject *conn_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    (void)args;
+    (void)count;
+    lp_conn *conn = (lp_conn *)op;
+    if (!conn->st)
+        return call_of(op, &op_close);
+    return PyObject_CallMethodNoArgs(op, conn->st->names.close);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function)
+static PyMethodDef conn_methods[] = {
+    {"execute", FAST(conn_execute), METH_FASTCALL | METH_KEYWORDS,
+     "execute($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives a Cursor."},
+    {"executemany", FAST(conn_executemany), METH_FASTCALL | METH_KEYWORDS,
+     "executemany($self, /, sql, parameters)\n--\n\nRuns one statement once for each row of "
+     "parameters; gives a Cursor."},
+    {"executescript", FAST(conn_executescript), METH_FASTCALL | METH_KEYWORDS,
+     "executescript($self, /, sql_script)\n--\n\nRuns any number of statements; gives a Cursor."},
+    {"execute_insert", FAST(conn_execute_insert), METH_FASTCALL | METH_KEYWORDS,
+     "execute_insert($self, /, sql, parameters=None)\n--\n\nRuns an INSERT; gives a row with the "
+     "last rowid."},
+    {"execute_fetchall", FAST(conn_execute_fetchall), METH_FASTCALL | METH_KEYWORDS,
+     "execute_fetchall($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives all its "
+     "rows."},
+    {"cursor", conn_cursor, METH_NOARGS, "cursor($self, /)\n--\n\nGives a Cursor."},
+    {"commit", conn_commit, METH_NOARGS, "commit($self, /)\n--\n\nCommits the open transaction."},
+    {"rollback", conn_rollback, METH_NOARGS,
+     "rollback($self, /)\n--\n\nRolls the open transaction back."},
+    {"close", conn_close, METH_NOARGS,
+     "close($self, /)\n--\n\nCloses after what was submitted before. Twice is fine."},
+    {"interrupt", conn_interrupt, METH_NOARGS,
+     "interrupt($self, /)\n--\n\nInterrupts what runs at this moment."},
+    {"__aenter__", conn_aenter, METH_NOARGS, NULL},
+    {"__aexit__", FAST(conn_aexit), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- attributes -------------------------------------------------------------------------------- */
+
+static PyObject *get_conn(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    if (conn->sqlite)
+        return Py_NewRef(conn->sqlite);
+    lp_raise_no_connection();
+    return NULL;
+}
+
+static PyObject *get_connection(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    return Py_NewRef(conn->sqlite ? conn->sqlite : Py_None);
+}
+
+static PyObject *get_forwarded(PyObject *op, void *name)
+{
+    PyObject *sqlite = get_conn(op, NULL);
+    PyObject *value = sqlite ? PyObject_GetAttrString(sqlite, name) : NULL;
+    Py_XDECREF(sqlite);
+    return value;
+}
+
+static int set_forwarded(PyObject *op, PyObject *value, void *name)
+{
+    PyObject *sqlite = get_conn(op, NULL);
+    int rc = sqlite ? (value ? PyObject_SetAttrString(sqlite, name, value)
+                             : PyObject_DelAttrString(sqlite, name))
+                    : -1;
+    Py_XDECREF(sqlite);
+    return rc;
+}
+
+static PyObject *get_in_transaction(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    ll_conn_state state;
+    if (!conn->sqlite) {
+        lp_raise_no_connection();
+        return NULL;
+    }
+    ll_conn_get_state(conn->handle, &state);
+    return PyBool_FromLong(state.in_transaction);
+}
+
+static PyObject *get_total_changes(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    ll_conn_state state;
+    if (!conn->sqlite) {
+        lp_raise_no_connection();
+        return NULL;
+    }
+    ll_conn_get_state(conn->handle, &state);
+    return PyLong_FromLongLong(state.total_changes);
+}
+
+static PyObject *get_closed(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn_phase phase = ((lp_conn *)op)->phase;
+    return PyBool_FromLong(phase == LP_CONN_CLOSING || phase == LP_CONN_CLOSED);
+}
+
+static PyObject *get_connector(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *what = ((lp_conn *)op)->connector;
+    return Py_NewRef(what ? what : Py_None);
+}
+
+static char isolation_level[] = "isolation_level", row_factory[] = "row_factory",
+            text_factory[] = "text_factory";
+
+static PyGetSetDef conn_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
+    {"_connection", get_connection, NULL, "The sqlite3.Connection, or None.", NULL},
+    {"_connector", get_connector, NULL, "Opens the same database with plain sqlite3.", NULL},
+    {"in_transaction", get_in_transaction, NULL,
+     "Whether a transaction is open, as of the last statement that finished.", NULL},
+    {"total_changes", get_total_changes, NULL,
+     "Rows changed since the connection was opened, as of the last statement that finished.", NULL},
+    {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
+    {"isolation_level", get_forwarded, set_forwarded,
+     "Which transaction begins before a statement that writes; None: none.", isolation_level},
+    {"row_factory", get_forwarded, set_forwarded,
+     "Makes a row of a cursor and a tuple; cursors copy it when they are made.", row_factory},
+    {"text_factory", get_forwarded, set_forwarded, "Makes a value of the bytes of a text.",
+     text_factory},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef conn_members[] = {
+    {"_iter_chunk_size", T_PYSSIZET, offsetof(lp_conn, chunk), 0, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(lp_conn, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_conn, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static int conn_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char connector_name[] = "connector", chunk_name[] = "iter_chunk_size",
+                loop_name[] = "loop";
+    static char *names[] = {connector_name, chunk_name, loop_name, NULL};
+    lp_conn *conn = (lp_conn *)op;
+    PyObject *what, *loop = NULL;
+    Py_ssize_t chunk = 64;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|nO:Connection", names, &what, &chunk, &loop))
+        return -1;
+    if (loop && loop != Py_None &&
+        PyErr_WarnEx(PyExc_DeprecationWarning,
+                     "looplite.Connection() no longer uses the `loop` parameter", 1) < 0)
+        return -1;
+    if (conn->phase != LP_CONN_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "the Connection has been used already");
+        return -1;
+    }
+    PyObject *module = lp_type_module(Py_TYPE(op), &lp_module);
+    if (!module)
+        return -1;
+    Py_XSETREF(conn->module, Py_NewRef(module));
+    conn->st = PyModule_GetState(module);
+    Py_XSETREF(conn->connector, Py_NewRef(what));
+    conn->chunk = chunk;
+    return 0;
+}
+
+static int conn_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    lp_conn *conn = (lp_conn *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(conn->module);
+    Py_VISIT(conn->connector);
+    Py_VISIT(conn->dict);
+    Py_VISIT(conn->sqlite);
+    Py_VISIT((PyObject *)conn->home);
+    return 0;
+}
+
+static int conn_clear(PyObject *op)
+{
+    lp_conn *conn = (lp_conn *)op;
+    Py_CLEAR(conn->connector);
+    Py_CLEAR(conn->dict);
+    return 0;
+}
+
+static void conn_finalize(PyObject *op)
+{
+    lp_conn *conn = (lp_conn *)op;
+    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->st->exiting ||
+        conn->generation != conn->st->generation)
+        return;
+    PyObject *exc = lp_exc_take();
+    if (PyErr_ResourceWarning(op, 1,
+                              "%R was deleted before being closed. Please use 'async with' or "
+                              "'.close()' to close the connection properly.",
+                              op) < 0)
+        PyErr_WriteUnraisable(op);
+    if (exc)
+        lp_exc_give(exc);
+}
+
+static void conn_dealloc(PyObject *op)
+{
+    lp_conn *conn = (lp_conn *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    if (PyObject_CallFinalizerFromDealloc(op) < 0)
+        return;
+    PyObject_GC_UnTrack(op);
+    if (conn->weakrefs)
+        PyObject_ClearWeakRefs(op);
+    if (conn->st)
+        let_go(conn);
+    (void)conn_clear(op);
+    PyObject *module = conn->module;
+    type->tp_free(op);
+    Py_DECREF(type);
+    Py_XDECREF(module);
+}
+
+static char conn_doc[] = "A connection: await it, or enter it with `async with`, to open it.";
+
+static PyType_Slot conn_slots[] = {
+    {Py_tp_doc, conn_doc},         {Py_tp_init, conn_init},
+    {Py_tp_new, PyType_GenericNew}, {Py_tp_traverse, conn_traverse},
+    {Py_tp_clear, conn_clear},     {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc}, {Py_am_await, conn_await},
+    {Py_tp_methods, conn_methods}, {Py_tp_getset, conn_getset},
+    {Py_tp_members, conn_members}, {0, NULL},
+};
+
+static PyType_Spec conn_spec = {
+    .name = "looplite.Connection",
+    .basicsize = sizeof(lp_conn),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = conn_slots,
+};
+
+/* ---- the connector ----------------------------------------------------------------------------- */
+
+static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    connector *self = (connector *)op;
+    if (PyTuple_GET_SIZE(args) > 0 || (kwargs && PyDict_GET_SIZE(kwargs) > 0)) {
+        PyErr_SetString(PyExc_TypeError, "connector() takes no arguments");
+        return NULL;
+    }
+    PyObject *arguments = PyTuple_Pack(1, self->database);
+    PyObject *connection =
+        arguments ? PyObject_Call(self->st->sqlite3.connect, arguments, self->keywords) : NULL;
+    Py_XDECREF(arguments);
+    return connection;
+}
+
+static int connector_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((connector *)op)->database);
+    Py_VISIT(((connector *)op)->keywords);
+    return 0;
+}
+
+static int connector_clear(PyObject *op)
+{
+    Py_CLEAR(((connector *)op)->database);
+    Py_CLEAR(((connector *)op)->keywords);
+    return 0;
+}
+
+static void connector_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    (void)connector_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot connector_slots[] = {
+    {Py_tp_call, connector_call},
+    {Py_tp_traverse, connector_traverse},
+    {Py_tp_clear, connector_clear},
+    {Py_tp_dealloc, connector_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec connector_spec = {
+    .name = "looplite._core._Connector",
+    .basicsize = sizeof(connector),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = connector_slots,
+};
+
+/* looplite.connect(database, *, iter_chunk_size=64, loop=None, **kwargs) */
+static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
+    PyObject *chunk = NULL, *loop = NULL, *database = NULL, *result = NULL;
+    if (!keywords)
+        return NULL;
+    struct {
+        const char *name;
+        PyObject **value;
+    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop}};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
+        if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)
+            goto out;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (count > 1 || (count == 1) == (database != NULL)) {
+        PyErr_Format(PyExc_TypeError, "connect() takes 1 positional argument, the database (%zd given)",
+                     count + (database != NULL));
+        goto out;
+    }
+    if (loop && loop != Py_None &&
+        PyErr_WarnEx(PyExc_DeprecationWarning, "connect() no longer uses the `loop` parameter", 1) < 0)
+        goto out;
+    connector *what = (connector *)st->connector_type->tp_alloc(st->connector_type, 0);
+    if (!what)
+        goto out;
+    what->st = st;
+    what->database = Py_NewRef(database ? database : PyTuple_GET_ITEM(args, 0));
+    what->keywords = Py_NewRef(keywords);
+    if (chunk)
+        result = PyObject_CallFunctionObjArgs((PyObject *)st->conn_type, what, chunk, NULL);
+    else
+        result = PyObject_CallOneArg((PyObject *)st->conn_type, (PyObject *)what);
+    Py_DECREF(what);
+out:
+    Py_XDECREF(chunk);
+    Py_XDECREF(loop);
+    Py_XDECREF(database);
+    Py_DECREF(keywords);
+    return result;
+}
+
+static PyMethodDef connect_def[] = {
+    {"connect", FAST(module_connect), METH_VARARGS | METH_KEYWORDS,
+     "connect($module, database, *, iter_chunk_size=64, **kwargs)\n--\n\n"
+     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited."},
+    {NULL, NULL, 0, NULL},
+};
+
+int lp_conn_init(PyObject *module, lp_state *st)
+{
+    st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL);
+    st->connector_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connector_spec, NULL);
+    if (!st->conn_type || !st->connector_type)
+        return -1;
+    if (PyModule_AddObjectRef(module, "Connection", (PyObject *)st->conn_type) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, connect_def);
+}

@@ -1,0 +1,65 @@
+/* aconn.h: the asynchronous connection, as its cursors see it. */
+#ifndef LP_ACONN_H
+#define LP_ACONN_H
+
+#include "adopt.h"
+#include "awaitable.h"
+#include "state.h"
+
+typedef enum lp_conn_phase {
+    LP_CONN_NEW,        /* not awaited yet */
+    LP_CONN_CONNECTING, /* being opened */
+    LP_CONN_OPEN,
+    LP_CONN_CLOSING,
+    LP_CONN_CLOSED /* or never opened: failed, cancelled */
+} lp_conn_phase;
+
+typedef struct lp_conn lp_conn;
+struct lp_conn {
+    PyObject_HEAD
+    /* fixed after __init__ */
+    lp_state *st;
+    PyObject *module; /* keeps st alive */
+    PyObject *connector;
+    Py_ssize_t chunk; /* iter_chunk_size */
+
+    /* GIL */
+    PyObject *dict, *weakrefs;
+    lp_conn_phase phase;
+    ll_conn *handle;
+    lp_opener *opener;
+    PyObject *sqlite;        /* the sqlite3.Connection, while open */
+    lp_loop *home;           /* the loop that opened it, while open: counts it */
+    const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
+    lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
+    uint64_t generation;       /* of the process (fork) that opened it */
+};
+
+/* 0 when statements can be submitted; else -1 and the exception that Connection's methods raise. */
+int lp_conn_need(const lp_conn *conn);
+
+/* Which transaction the next DML statement shall open, by the connection's isolation_level and
+ * autocommit. 0, or -1 with an exception. */
+int lp_conn_begin_mode(const lp_conn *conn, ll_begin *ret_begin);
+
+/* Whether executescript() commits first. 1, 0, or -1 with an exception. */
+int lp_conn_is_legacy(const lp_conn *conn);
+
+/* Whether a call has to let the rows of another one's executemany() go first. */
+static inline bool lp_conn_must_wait(const lp_conn *conn, const lp_call *call)
+{
+    return conn->collecting && conn->collecting != call;
+}
+
+/* Interrupts what runs on all open connections: the atexit hook's. */
+void lp_conns_interrupt(lp_state *st);
+
+/* In the child of a fork: what was opened before is not ours. */
+void lp_conns_forget(lp_state *st);
+
+/* Arguments of a method: up to two, by position or by these names; those beyond `required` may be
+ * missing (NULL). Borrowed. 0, or -1 with a TypeError. */
+int lp_parse(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
+             const char *const names[2], int required, PyObject *ret_args[2]);
+
+#endif

@@ -1,0 +1,386 @@
+/* acursor.c: looplite.Cursor: what holds a statement's rows, and its attributes.
+ *
+ * A cursor is made without the core knowing of it. A statement that answers rows gives it batches
+ * that are there already, and maybe a cursor of the core for the rest (fetch.c). It is dropped, closed
+ * or used for the next statement: each ends the statement at once, so no lock outlives it.
+ *
+ * rowcount, lastrowid and description are plain values, set when the statement finished. description
+ * is made when somebody asks, which most programs never do. */
+#include "acursor.h"
+
+#include "errors.h"
+
+#include <string.h>
+
+int lp_cursor_need(const lp_cursor *cursor)
+{
+    if (cursor->closed) {
+        PyErr_SetString(cursor->st->sqlite3.ProgrammingError, "Cannot operate on a closed cursor.");
+        return -1;
+    }
+    if (cursor->decoding) {
+        PyErr_SetString(cursor->st->sqlite3.ProgrammingError, "Recursive use of cursors not allowed.");
+        return -1;
+    }
+    if (cursor->conn->phase == LP_CONN_CLOSED || cursor->conn->phase == LP_CONN_NEW) {
+        lp_raise_connection_closed();
+        return -1;
+    }
+    return lp_conn_need(cursor->conn);
+}
+
+void lp_cursor_reset(lp_cursor *cursor)
+{
+    ll_cursor_close(cursor->rest);
+    cursor->rest = NULL;
+    for (; cursor->count > 0; cursor->count--)
+        ll_batch_free(cursor->batches[cursor->first++]);
+    cursor->first = cursor->row = 0;
+    ll_columns_unref(cursor->columns);
+    cursor->columns = NULL;
+    cursor->rowcount = -1;
+    cursor->broken = false;
+    cursor->generation++;
+    Py_CLEAR(cursor->description);
+    Py_CLEAR(cursor->shape);
+}
+
+/* Room for one more batch behind the last. */
+static bool make_room(lp_cursor *cursor)
+{
+    if (cursor->first + cursor->count < cursor->room)
+        return true;
+    if (cursor->first > 0) {
+        memmove(cursor->batches, cursor->batches + cursor->first,
+                cursor->count * sizeof *cursor->batches);
+        cursor->first = 0;
+        return true;
+    }
+    size_t room = cursor->room * 2;
+    ll_batch **grown =
+        PyMem_Realloc(cursor->batches == cursor->few ? NULL : cursor->batches, room * sizeof *grown);
+    if (!grown)
+        return false;
+    if (cursor->batches == cursor->few)
+        memcpy(grown, cursor->few, sizeof cursor->few);
+    cursor->batches = grown;
+    cursor->room = room;
+    return true;
+}
+
+void lp_cursor_take(lp_cursor *cursor, ll_request *request)
+{
+    const ll_columns *columns = ll_request_columns(request);
+    if (columns && !cursor->columns)
+        cursor->columns = ll_columns_ref(columns);
+    for (ll_batch *batch; (batch = ll_request_take_batch(request)) != NULL;) {
+        if (!make_room(cursor)) { /* no memory: the rows after this one cannot be had */
+            ll_batch_free(batch);
+            cursor->broken = true;
+            return;
+        }
+        cursor->batches[cursor->first + cursor->count++] = batch;
+    }
+    ll_cursor *rest = ll_request_take_cursor(request);
+    if (rest) {
+        ll_cursor_close(cursor->rest);
+        cursor->rest = rest;
+    }
+}
+
+static int set_up(lp_cursor *cursor, lp_conn *conn)
+{
+    PyObject *factory = Py_NewRef(Py_None);
+    if (conn->sqlite) {
+        Py_SETREF(factory, PyObject_GetAttr(conn->sqlite, conn->st->names.row_factory));
+        if (!factory)
+            return -1;
+    }
+    cursor->st = conn->st;
+    Py_XSETREF(cursor->row_factory, factory);
+    Py_XSETREF(cursor->lastrowid, Py_NewRef(Py_None));
+    Py_XSETREF(cursor->conn, (lp_conn *)Py_NewRef((PyObject *)conn));
+    cursor->rowcount = -1;
+    cursor->arraysize = 1;
+    cursor->batches = cursor->few;
+    cursor->room = LP_FEW_BATCHES;
+    return 0;
+}
+
+lp_cursor *lp_cursor_new(lp_conn *conn)
+{
+    lp_state *st = conn->st;
+    lp_cursor *cursor = (lp_cursor *)st->cursor_type->tp_alloc(st->cursor_type, 0);
+    if (cursor && set_up(cursor, conn) < 0)
+        Py_CLEAR(cursor);
+    return cursor;
+}
+
+/* ---- methods ----------------------------------------------------------------------------------- */
+
+static lp_step close_start(lp_call *call)
+{
+    lp_cursor *cursor = (lp_cursor *)call->owner;
+    if (cursor->closed)
+        return LP_DONE;
+    if (lp_cursor_need(cursor) < 0)
+        return LP_ERROR;
+    lp_cursor_reset(cursor);
+    cursor->executing = NULL; /* what runs ends by itself; its rows are dropped */
+    cursor->closed = true;
+    return LP_DONE;
+}
+
+static const lp_op op_close = {
+    .name = "Cursor.close",
+    .start = close_start,
+};
+
+static PyObject *call_of(PyObject *op, const lp_op *what, PyObject *sql, PyObject *argument)
+{
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Cursor.__init__() was not called");
+        return NULL;
+    }
+    return lp_call_new(cursor->st, what, op, sql, argument);
+}
+
+static PyObject *cursor_close(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return call_of(op, &op_close, NULL, NULL);
+}
+
+static PyObject *cursor_fetchone(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return call_of(op, &lp_op_fetchone, NULL, NULL);
+}
+
+static PyObject *cursor_fetchall(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return call_of(op, &lp_op_fetchall, NULL, NULL);
+}
+
+static PyObject *cursor_fetchmany(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                                  PyObject *keywords)
+{
+    static const char *const names[2] = {"size", NULL};
+    PyObject *given[2];
+    if (lp_parse("fetchmany", args, count, keywords, names, 0, given) < 0)
+        return NULL;
+    return call_of(op, &lp_op_fetchmany, NULL, given[0]);
+}
+
+#define STATEMENT(method, what, first, second, required)                                        \
+    static PyObject *cursor_##method(PyObject *op, PyObject *const *args, Py_ssize_t count,      \
+                                     PyObject *keywords)                                         \
+    {                                                                                            \
+        static const char *const names[2] = {first, second};                                     \
+        PyObject *given[2];                                                                      \
+        if (lp_parse(#method, args, count, keywords, names, required, given) < 0)                \
+            return NULL;                                                                         \
+        return call_of(op, &(what), given[0], given[1]);                                         \
+    }
+STATEMENT(execute, lp_op_cursor_execute, "sql", "parameters", 1)
+STATEMENT(executemany, lp_op_cursor_executemany, "sql", "parameters", 2)
+STATEMENT(executescript, lp_op_cursor_executescript, "sql_script", NULL, 1)
+#undef STATEMENT
+
+static PyObject *cursor_aiter(PyObject *op)
+{
+    if (!((lp_cursor *)op)->st)
+        return call_of(op, &op_close, NULL, NULL);
+    return lp_rows_new((lp_cursor *)op);
+}
+
+/* `async with cursor`: gives the cursor at once. */
+static PyObject *cursor_aenter(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    if (!((lp_cursor *)op)->st)
+        return call_of(op, &op_close, NULL, NULL);
+    return lp_ready_new(((lp_cursor *)op)->st, Py_NewRef(op));
+}
+
+static PyObject *cursor_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    (void)args;
+    (void)count;
+    if (!((lp_cursor *)op)->st)
+        return call_of(op, &op_close, NULL, NULL);
+    return PyObject_CallMethodNoArgs(op, ((lp_cursor *)op)->st->names.close);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function)
+static PyMethodDef cursor_methods[] = {
+    {"execute", FAST(cursor_execute), METH_FASTCALL | METH_KEYWORDS,
+     "execute($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives this cursor."},
+    {"executemany", FAST(cursor_executemany), METH_FASTCALL | METH_KEYWORDS,
+     "executemany($self, /, sql, parameters)\n--\n\nRuns one statement once for each row of "
+     "parameters; gives this cursor."},
+    {"executescript", FAST(cursor_executescript), METH_FASTCALL | METH_KEYWORDS,
+     "executescript($self, /, sql_script)\n--\n\nRuns any number of statements; gives this cursor."},
+    {"fetchone", cursor_fetchone, METH_NOARGS,
+     "fetchone($self, /)\n--\n\nGives the next row, or None."},
+    {"fetchmany", FAST(cursor_fetchmany), METH_FASTCALL | METH_KEYWORDS,
+     "fetchmany($self, /, size=None)\n--\n\nGives a list of up to `size` rows (arraysize)."},
+    {"fetchall", cursor_fetchall, METH_NOARGS,
+     "fetchall($self, /)\n--\n\nGives a list of the rows that are left."},
+    {"close", cursor_close, METH_NOARGS,
+     "close($self, /)\n--\n\nEnds the statement. Never waits."},
+    {"__aenter__", cursor_aenter, METH_NOARGS, NULL},
+    {"__aexit__", FAST(cursor_aexit), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- attributes -------------------------------------------------------------------------------- */
+
+static PyObject *get_description(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->columns)
+        Py_RETURN_NONE;
+    if (!cursor->description)
+        cursor->description = lp_description(cursor->columns);
+    return Py_XNewRef(cursor->description);
+}
+
+static PyObject *get_rowcount(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(((lp_cursor *)op)->rowcount);
+}
+
+static PyObject *get_row_factory(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *factory = ((lp_cursor *)op)->row_factory;
+    return Py_NewRef(factory ? factory : Py_None);
+}
+
+static int set_row_factory(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    Py_XSETREF(((lp_cursor *)op)->row_factory, Py_NewRef(value ? value : Py_None));
+    return 0;
+}
+
+static PyObject *get_connection(PyObject *op, void *unused)
+{
+    (void)unused;
+    /* aiosqlite: the sqlite3.Connection itself */
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (cursor->conn && cursor->conn->sqlite)
+        return Py_NewRef(cursor->conn->sqlite);
+    lp_raise_connection_closed();
+    return NULL;
+}
+
+static PyGetSetDef cursor_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"description", get_description, NULL, "The columns of the result, or None.", NULL},
+    {"rowcount", get_rowcount, NULL, "Rows changed by INSERT, UPDATE, DELETE, REPLACE; else -1.",
+     NULL},
+    {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
+    {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef cursor_members[] = {
+    {"arraysize", T_PYSSIZET, offsetof(lp_cursor, arraysize), 0, "Rows of a fetchmany()."},
+    {"lastrowid", T_OBJECT, offsetof(lp_cursor, lastrowid), READONLY,
+     "last_insert_rowid() after the last execute()."},
+    {"_conn", T_OBJECT, offsetof(lp_cursor, conn), READONLY, "The Connection."},
+    {"__dictoffset__", T_PYSSIZET, offsetof(lp_cursor, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_cursor, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+/* Cursor(connection, cursor=None): the second argument is aiosqlite's, for subclasses that pass it. */
+static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char conn_name[] = "conn", cursor_name[] = "cursor";
+    static char *names[] = {conn_name, cursor_name, NULL};
+    lp_cursor *cursor = (lp_cursor *)op;
+    lp_state *st = lp_state_of(Py_TYPE(op));
+    PyObject *conn, *unused = NULL;
+    if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type, &conn,
+                                            &unused))
+        return -1;
+    if (!((lp_conn *)conn)->st || cursor->st) {
+        PyErr_SetString(PyExc_RuntimeError, "the Cursor, or its Connection, cannot be initialised so");
+        return -1;
+    }
+    return set_up(cursor, (lp_conn *)conn);
+}
+
+static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    lp_cursor *cursor = (lp_cursor *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT((PyObject *)cursor->conn);
+    Py_VISIT(cursor->dict);
+    Py_VISIT(cursor->row_factory);
+    Py_VISIT(cursor->description);
+    Py_VISIT(cursor->shape);
+    return 0;
+}
+
+static int cursor_clear(PyObject *op)
+{
+    lp_cursor *cursor = (lp_cursor *)op;
+    Py_CLEAR(cursor->dict);
+    Py_XSETREF(cursor->row_factory, Py_NewRef(Py_None));
+    return 0;
+}
+
+static void cursor_dealloc(PyObject *op)
+{
+    lp_cursor *cursor = (lp_cursor *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (cursor->weakrefs)
+        PyObject_ClearWeakRefs(op);
+    if (cursor->st)
+        lp_cursor_reset(cursor);
+    if (cursor->batches != cursor->few)
+        PyMem_Free(cursor->batches);
+    Py_CLEAR(cursor->dict);
+    Py_CLEAR(cursor->row_factory);
+    Py_CLEAR(cursor->lastrowid);
+    Py_CLEAR(cursor->conn);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static char cursor_doc[] = "The rows of a statement.";
+
+static PyType_Slot cursor_slots[] = {
+    {Py_tp_doc, cursor_doc},         {Py_tp_init, cursor_init},
+    {Py_tp_new, PyType_GenericNew},  {Py_tp_traverse, cursor_traverse},
+    {Py_tp_clear, cursor_clear},     {Py_tp_dealloc, cursor_dealloc},
+    {Py_am_aiter, cursor_aiter},     {Py_tp_methods, cursor_methods},
+    {Py_tp_getset, cursor_getset},   {Py_tp_members, cursor_members},
+    {0, NULL},
+};
+
+static PyType_Spec cursor_spec = {
+    .name = "looplite.Cursor",
+    .basicsize = sizeof(lp_cursor),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = cursor_slots,
+};
+
+int lp_cursor_init(PyObject *module, lp_state *st)
+{
+    st->cursor_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cursor_spec, NULL);
+    if (!st->cursor_type || lp_rows_init(module, st) < 0)
+        return -1;
+    return PyModule_AddObjectRef(module, "Cursor", (PyObject *)st->cursor_type);
+}

@@ -1,0 +1,71 @@
+/* acursor.h: cursors: the rows of a statement. */
+#ifndef LP_ACURSOR_H
+#define LP_ACURSOR_H
+
+#include "aconn.h"
+#include "awaitable.h"
+#include "decode.h"
+
+enum { LP_FEW_BATCHES = 4 };
+
+typedef struct lp_cursor {
+    PyObject_HEAD
+    /* fixed after __init__ */
+    lp_state *st;
+    lp_conn *conn; /* owned */
+
+    /* GIL */
+    PyObject *dict, *weakrefs;
+    PyObject *row_factory;   /* None: tuples */
+    PyObject *description;   /* made when first asked for; NULL before */
+    PyObject *shape;         /* what the row factory gets; NULL before */
+    PyObject *lastrowid;
+    int64_t rowcount;
+    Py_ssize_t arraysize;
+    ll_columns *columns;     /* of the rows below; NULL: no rows */
+    ll_cursor *rest;         /* goes on where the batches end; NULL: they are all there is */
+    ll_batch **batches;      /* `few` or of the heap: [first, first + count) */
+    size_t first, count, room;
+    size_t row;              /* next row of the first batch */
+    const lp_call *executing; /* the call whose statement fills this cursor; NULL: none */
+    uint64_t generation;     /* counts statements: a fetch knows which one it is of */
+    bool decoding;           /* rows are being made: Python code may run in there */
+    bool broken;             /* the statement was interrupted in the middle */
+    bool closed;
+    ll_batch *few[LP_FEW_BATCHES];
+} lp_cursor;
+
+/* A cursor of an open connection, with its row factory; a new reference. */
+lp_cursor *lp_cursor_new(lp_conn *conn);
+
+/* Ends the statement and forgets its rows. */
+void lp_cursor_reset(lp_cursor *cursor);
+
+/* Takes the rows out of a finished request: its columns, batches and what goes on after them. */
+void lp_cursor_take(lp_cursor *cursor, ll_request *request);
+
+/* 0 when calls may be made on it; else -1 and the exception. */
+int lp_cursor_need(const lp_cursor *cursor);
+
+/* fetch.c: goes on fetching into call->result, a list, until it has call->limit rows (0: all). Slices:
+ * may say LP_YIELD. */
+lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor);
+
+/* fetch.c: call->record of every call that fetches from its cursor by lp_fetch_all(). */
+void lp_fetch_record(lp_call *call, lp_cursor *cursor);
+
+/* fetch.c: the calls. */
+extern const lp_op lp_op_fetchone, lp_op_fetchmany, lp_op_fetchall;
+
+/* fetch.c: what `async for` goes through; a new reference. */
+PyObject *lp_rows_new(lp_cursor *cursor);
+int lp_rows_init(PyObject *module, lp_state *st);
+
+/* execute.c: the calls that run SQL; their owner is a Connection or a Cursor. */
+extern const lp_op lp_op_execute, lp_op_executemany, lp_op_executescript, lp_op_execute_insert,
+    lp_op_execute_fetchall, lp_op_cursor;
+
+/* execute.c: the same under the names of the Cursor. */
+extern const lp_op lp_op_cursor_execute, lp_op_cursor_executemany, lp_op_cursor_executescript;
+
+#endif

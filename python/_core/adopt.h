@@ -1,0 +1,32 @@
+/* adopt.h: opening the interpreter's own sqlite3.Connection and taking its handle. */
+#ifndef LP_ADOPT_H
+#define LP_ADOPT_H
+
+#include "state.h"
+
+#include <looplite/sqlite.h>
+
+typedef struct lp_opener lp_opener;
+
+/* What looplite.connect(database, **kwargs) shall open. Converts the path, so it may raise what
+ * os.fspath() raises. `options` gets what the core has to know. NULL with an exception. */
+lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyObject *kwargs,
+                         ll_open_options *ret_options);
+
+/* The hooks for ll_conn_open_adopted(), which holds a reference of its own from here on, until it
+ * calls adopt->release. */
+ll_adopt lp_opener_adopt(lp_opener *opener);
+
+/* The sqlite3.Connection that was opened; borrowed, NULL before and after. GIL. */
+PyObject *lp_opener_connection(const lp_opener *opener);
+
+/* Raises the exception of the last open or close that failed in Python. 1: raised. 0: none. */
+int lp_opener_raise(lp_opener *opener);
+
+/* One reference less. GIL. */
+void lp_opener_unref(lp_opener *opener);
+
+/* The interpreter is about to go: from now on nothing that runs on a worker touches Python. */
+void lp_adopt_exit(void);
+
+#endif

@@ -1,0 +1,753 @@
+/* awaitable.c: the one awaitable.
+ *
+ * Every call of Connection and Cursor returns an lp_call. It does nothing before its first await, as a
+ * coroutine does; then its op (awaitable.h) says what to submit and how the finished request becomes a
+ * Python object:
+ *
+ *            send(None)                      dispatch: the request
+ *     NEW ----------------> start() --WAIT-> WAITING --has called back, send()--> finish() --> OVER
+ *                              |                ^                                    |
+ *                              |                +--------------- WAIT ---------------+
+ *                              +--AGAIN or DONE: finished at once, nothing is yielded
+ *                                               YIELDED <-- YIELD -------------------+
+ *
+ * WAITING: a future of the running loop is yielded the way asyncio's own futures yield themselves
+ * (_asyncio_future_blocking), so the task waits for it; the callback of the request resolves it.
+ * YIELDED: a bare None, by which the task is merely scheduled again: decoding many rows lets others run.
+ *
+ * Both ways a frame can drive it are fast: am_send (3.10, 3.11, and Task itself in all versions) and
+ * tp_iternext (await in 3.12 and later).
+ *
+ * Cancellation: a task that is cancelled throws CancelledError in here. The request is cancelled (but
+ * for shielded ones), and the task waits on, on a new future, until it is known what became of the
+ * statement: the exception then carries `looplite_outcome`. A second cancellation does not wait: the
+ * outcome is "unknown". Whatever else is thrown (GeneratorExit) does not wait either.
+ *
+ * References: a call whose request was accepted is in its loop's list, which holds a reference until
+ * the callback. It owns the memory that the worker reads, so nothing may free it earlier: not the
+ * task, not the garbage collector, not the end of the loop. */
+#include "awaitable.h"
+
+#include "errors.h"
+
+/* ---- lists of calls ---------------------------------------------------------------------------- */
+
+static void link_call(lp_call *call, lp_call **list)
+{
+    Py_INCREF((PyObject *)call);
+    call->list = list;
+    call->previous = NULL;
+    call->next = *list;
+    if (*list)
+        (*list)->previous = call;
+    *list = call;
+}
+
+/* Takes a call out of its list; the caller owns the list's reference. */
+static void unlink_call(lp_call *call)
+{
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        *call->list = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    call->list = NULL;
+    call->previous = call->next = NULL;
+}
+
+void lp_calls_orphan(lp_state *st, lp_call **list)
+{
+    while (*list) {
+        lp_call *call = *list;
+        unlink_call(call);
+        if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
+            continue; /* a fork: the memory is never given back */
+        call->phase = LP_OVER;
+        Py_CLEAR(call->future);
+        if (call->op->cancelled)
+            call->op->cancelled(call);
+        link_call(call, &st->orphans);
+        Py_DECREF((PyObject *)call);
+    }
+}
+
+void lp_calls_sweep(lp_call **orphans)
+{
+    for (lp_call *call = *orphans; call;) {
+        lp_call *next = call->next;
+        if (ll_request_is_done(call->request)) {
+            unlink_call(call);
+            Py_DECREF((PyObject *)call); /* may run Python, which may sweep: start anew */
+            next = *orphans;
+        }
+        call = next;
+    }
+}
+
+/* ---- requests ---------------------------------------------------------------------------------- */
+
+/* The request has finished: notes how, and lets the op note the rest. */
+static void settle(lp_call *call)
+{
+    call->finished = true;
+    call->status = ll_request_status(call->request);
+    call->outcome = ll_request_outcome(call->request);
+    if (call->op->record)
+        call->op->record(call);
+}
+
+/* ll_done_fn: from dispatch, on the loop's thread, with the GIL. */
+static void on_done(ll_request *request, void *user)
+{
+    (void)request;
+    lp_call *call = user;
+    unlink_call(call);
+    settle(call);
+    PyObject *future = call->future;
+    call->future = NULL;
+    if (future) {
+        PyObject *set =
+            PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
+        if (!set)
+            PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
+        Py_XDECREF(set);
+        Py_DECREF(future);
+    }
+    Py_DECREF((PyObject *)call);
+}
+
+int lp_call_how(lp_call *call, unsigned flags, ll_submit *ret_how)
+{
+    if (lp_loop_watch(call->loop) < 0)
+        return -1;
+    ll_request_unref(call->request);
+    call->request = NULL;
+    call->finished = false;
+    *ret_how = (ll_submit){
+        .done = on_done,
+        .user = call,
+        .engine = call->loop->engine,
+        .flags = flags | (call->op->flags & LP_OP_SHIELD ? LL_SUBMIT_SHIELD : 0),
+    };
+    return 0;
+}
+
+lp_step lp_call_submitted(lp_call *call, ll_status status)
+{
+    if (status == LL_PENDING) {
+        link_call(call, &call->loop->pending);
+        return LP_WAIT;
+    }
+    if (status == LL_OK) {
+        settle(call);
+        return LP_AGAIN;
+    }
+    lp_raise_refused(call->st, status);
+    return LP_ERROR;
+}
+
+int lp_call_check(lp_call *call)
+{
+    if (!call->finished || call->status >= 0)
+        return 0;
+    lp_raise_request(call->st, call->request, &call->params);
+    return -1;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+/* Lets go of all but what the worker may still read and what the result is. */
+static void over(lp_call *call)
+{
+    call->phase = LP_OVER;
+    Py_CLEAR(call->future);
+    Py_CLEAR(call->thrown);
+    if (!call->list) {
+        lp_params_done(&call->params);
+        ll_request_unref(call->request);
+        call->request = NULL;
+    }
+}
+
+/* Yields a new future of the running loop. */
+static PyObject *new_future(lp_call *call)
+{
+    PyObject *loop = lp_loop_object(call->loop);
+    PyObject *future =
+        loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
+    Py_XDECREF(loop);
+    if (future &&
+        PyObject_SetAttr(future, call->st->names._asyncio_future_blocking, Py_True) < 0)
+        Py_CLEAR(future);
+    if (!future)
+        return NULL;
+    Py_XSETREF(call->future, Py_NewRef(future));
+    call->phase = LP_WAITING;
+    return future;
+}
+
+/* Sets exc.looplite_outcome, and raises it; takes the reference. */
+static void raise_cancelled(lp_call *call, PyObject *exc, const char *outcome)
+{
+    PyObject *text = PyUnicode_FromString(outcome);
+    if (!text || PyObject_SetAttr(exc, call->st->names.looplite_outcome, text) < 0)
+        PyErr_Clear(); /* the cancellation counts more */
+    Py_XDECREF(text);
+    lp_exc_give(exc);
+}
+
+static const char *outcome_name(ll_outcome outcome)
+{
+    switch (outcome) {
+    case LL_APPLIED:
+        return "applied";
+    case LL_NOT_APPLIED:
+        return "not applied";
+    default:
+        return "unknown";
+    }
+}
+
+/* Nobody waits any more; what was submitted ends by itself. */
+static void detach(lp_call *call)
+{
+    if (call->list && !(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
+        PyErr_Clear(); /* only after a fork, and then nothing runs */
+    over(call);
+    if (call->op->cancelled)
+        call->op->cancelled(call);
+}
+
+static lp_step start(lp_call *call)
+{
+    if (call->st->exiting) {
+        PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
+        return LP_ERROR;
+    }
+    call->loop = lp_loop_running(call->st);
+    if (!call->loop)
+        return LP_ERROR;
+    call->phase = LP_WAITING;
+    return call->op->start(call);
+}
+
+static lp_step finish(lp_call *call)
+{
+    if (call->op->finish)
+        return call->op->finish(call);
+    return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
+}
+
+/* One send(None). What is yielded or returned is a new reference in *ret. */
+static PySendResult advance(lp_call *call, PyObject **ret)
+{
+    lp_step step;
+    *ret = NULL;
+    if (call->running) {
+        PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
+        return PYGEN_ERROR;
+    }
+    call->running = true;
+    Py_INCREF((PyObject *)call);
+    switch (call->phase) {
+    case LP_NEW:
+        step = start(call);
+        break;
+    case LP_WAITING:
+        if (!call->finished) { /* driven by hand, or its future was cancelled by somebody */
+            step = LP_WAIT;
+        } else if (call->thrown) {
+            PyObject *exc = call->thrown;
+            call->thrown = NULL;
+            raise_cancelled(call, exc, outcome_name(call->outcome));
+            step = LP_ERROR;
+        } else {
+            step = finish(call);
+        }
+        break;
+    case LP_YIELDED:
+        step = finish(call);
+        break;
+    default:
+        PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited %s()", call->op->name);
+        step = LP_ERROR;
+        break;
+    }
+    while (step == LP_AGAIN)
+        step = finish(call);
+    PySendResult sent = PYGEN_ERROR;
+    switch (step) {
+    case LP_WAIT:
+        *ret = new_future(call);
+        if (*ret)
+            sent = PYGEN_NEXT;
+        else
+            detach(call);
+        break;
+    case LP_YIELD:
+        call->phase = LP_YIELDED;
+        *ret = Py_NewRef(Py_None);
+        sent = PYGEN_NEXT;
+        break;
+    case LP_DONE:
+        *ret = call->result ? call->result : Py_NewRef(Py_None);
+        call->result = NULL;
+        if (call->keep)
+            Py_XSETREF(call->kept, Py_NewRef(*ret));
+        over(call);
+        sent = PYGEN_RETURN;
+        break;
+    default:
+        over(call);
+        break;
+    }
+    call->running = false;
+    Py_DECREF((PyObject *)call);
+    return sent;
+}
+
+/* StopIteration(value), which PyErr_SetObject() would take apart for a tuple or an exception. */
+static void stop_iteration(PyObject *value)
+{
+    if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
+        PyErr_SetObject(PyExc_StopIteration, value);
+        return;
+    }
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
+    if (stop) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+}
+
+/* ---- the type: a coroutine's methods ----------------------------------------------------------- */
+
+static PySendResult call_am_send(PyObject *op, PyObject *value, PyObject **ret)
+{
+    lp_call *call = (lp_call *)op;
+    if (call->phase == LP_NEW && value && value != Py_None) {
+        PyErr_Format(PyExc_TypeError, "can't send non-None value to a just-started %s()",
+                     call->op->name);
+        *ret = NULL;
+        return PYGEN_ERROR;
+    }
+    return advance(call, ret);
+}
+
+static PyObject *call_iternext(PyObject *op)
+{
+    PyObject *value;
+    switch (advance((lp_call *)op, &value)) {
+    case PYGEN_NEXT:
+        return value;
+    case PYGEN_RETURN:
+        if (value != Py_None) /* NULL without an exception is StopIteration(None) */
+            stop_iteration(value);
+        Py_DECREF(value);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+static PyObject *call_send(PyObject *op, PyObject *value)
+{
+    PyObject *got;
+    switch (call_am_send(op, value, &got)) {
+    case PYGEN_NEXT:
+        return got;
+    case PYGEN_RETURN:
+        stop_iteration(got);
+        Py_DECREF(got);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* The exception that throw(type[, value[, traceback]]) means; a new reference. */
+static PyObject *exception_of(PyObject *const *args, Py_ssize_t count)
+{
+    if (count < 1 || count > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
+        return NULL;
+    }
+    PyObject *type = args[0], *value = count > 1 ? args[1] : Py_None;
+    PyObject *exc;
+    if (PyExceptionInstance_Check(type))
+        exc = Py_NewRef(type);
+    else if (!PyExceptionClass_Check(type))
+        exc = NULL;
+    else if (PyExceptionInstance_Check(value))
+        exc = Py_NewRef(value);
+    else if (value == Py_None)
+        exc = PyObject_CallNoArgs(type);
+    else if (PyTuple_Check(value))
+        exc = PyObject_Call(type, value, NULL);
+    else
+        exc = PyObject_CallOneArg(type, value);
+    if (exc && !PyExceptionInstance_Check(exc))
+        Py_CLEAR(exc);
+    if (!exc && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "exceptions must be classes or instances deriving from "
+                                         "BaseException");
+    if (exc && count > 2 && args[2] != Py_None && PyException_SetTraceback(exc, args[2]) < 0)
+        Py_CLEAR(exc);
+    return exc;
+}
+
+static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    lp_call *call = (lp_call *)op;
+    PyObject *exc = exception_of(args, count);
+    if (!exc)
+        return NULL;
+    int cancelled = PyObject_IsInstance(exc, call->st->cancelled_error);
+    if (cancelled < 0) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    if (call->running) {
+        Py_DECREF(exc);
+        PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
+        return NULL;
+    }
+    if (!cancelled) {
+        if (call->phase != LP_OVER)
+            detach(call);
+        lp_exc_give(exc);
+        return NULL;
+    }
+    const char *outcome = call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
+    switch (call->phase) {
+    case LP_NEW:
+        outcome = "not applied";
+        break;
+    case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */
+        outcome = call->begun ? "applied" : "not applied";
+        break;
+    case LP_WAITING:
+        if (call->finished) {
+            outcome = outcome_name(call->outcome);
+        } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
+            if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
+                break; /* after a fork: nothing will call back */
+            PyObject *future = new_future(call);
+            if (!future) {
+                Py_DECREF(exc);
+                return NULL;
+            }
+            call->thrown = exc;
+            return future;
+        }
+        break;
+    default:
+        break;
+    }
+    if (call->phase != LP_OVER)
+        detach(call);
+    raise_cancelled(call, exc, outcome);
+    return NULL;
+}
+
+static PyObject *call_close(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    lp_call *call = (lp_call *)op;
+    if (call->running) {
+        PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
+        return NULL;
+    }
+    if (call->phase != LP_OVER)
+        detach(call);
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_aenter(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    ((lp_call *)op)->keep = true;
+    return Py_NewRef(op);
+}
+
+/* Closes what the call gave, by its own close(), which a subclass may have replaced. */
+static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    (void)args;
+    (void)count;
+    lp_call *call = (lp_call *)op;
+    if (!call->kept) {
+        PyErr_Format(PyExc_RuntimeError, "%s() was not entered", call->op->name);
+        return NULL;
+    }
+    PyObject *value = call->kept;
+    call->kept = NULL;
+    PyObject *closing = PyObject_CallMethodNoArgs(value, call->st->names.close);
+    Py_DECREF(value);
+    return closing;
+}
+
+static PyObject *call_repr(PyObject *op)
+{
+    return PyUnicode_FromFormat("<%s() at %p>", ((lp_call *)op)->op->name, (void *)op);
+}
+
+static PyObject *call_get_qualname(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(((lp_call *)op)->op->name);
+}
+
+static PyObject *call_get_name(PyObject *op, void *unused)
+{
+    (void)unused;
+    const char *name = strrchr(((lp_call *)op)->op->name, '.');
+    return PyUnicode_FromString(name ? name + 1 : ((lp_call *)op)->op->name);
+}
+
+static PyObject *call_get_running(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((lp_call *)op)->running);
+}
+
+/* ---- the type: memory -------------------------------------------------------------------------- */
+
+PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *sql,
+                      PyObject *argument)
+{
+    lp_call *call = (lp_call *)st->call_type->tp_alloc(st->call_type, 0);
+    if (!call)
+        return NULL;
+    call->st = st;
+    call->op = op;
+    call->owner = Py_NewRef(owner);
+    call->sql = Py_XNewRef(sql);
+    call->argument = Py_XNewRef(argument);
+    return (PyObject *)call;
+}
+
+static int call_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    lp_call *call = (lp_call *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(call->owner);
+    Py_VISIT(call->sql);
+    Py_VISIT(call->argument);
+    Py_VISIT((PyObject *)call->loop);
+    Py_VISIT(call->future);
+    Py_VISIT(call->result);
+    Py_VISIT(call->kept);
+    Py_VISIT(call->thrown);
+    Py_VISIT(call->iterator);
+    Py_VISIT(call->late);
+    Py_VISIT(call->target);
+    return lp_params_traverse(&call->params, visit, arg);
+}
+
+/* Only reached when nobody but a cycle holds it, so no request is in flight (its list would). */
+static int call_clear(PyObject *op)
+{
+    lp_call *call = (lp_call *)op;
+    ll_request_unref(call->request);
+    call->request = NULL;
+    lp_params_done(&call->params);
+    Py_CLEAR(call->owner);
+    Py_CLEAR(call->sql);
+    Py_CLEAR(call->argument);
+    Py_CLEAR(call->loop);
+    Py_CLEAR(call->future);
+    Py_CLEAR(call->result);
+    Py_CLEAR(call->kept);
+    Py_CLEAR(call->thrown);
+    Py_CLEAR(call->iterator);
+    Py_CLEAR(call->late);
+    Py_CLEAR(call->target);
+    return 0;
+}
+
+static void call_finalize(PyObject *op)
+{
+    lp_call *call = (lp_call *)op;
+    if (call->phase != LP_NEW || (call->op->flags & LP_OP_QUIET) || call->st->exiting)
+        return;
+    PyObject *exc = lp_exc_take();
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited",
+                         call->op->name) < 0)
+        PyErr_WriteUnraisable(op);
+    if (exc)
+        lp_exc_give(exc);
+}
+
+static void call_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    if (((lp_call *)op)->phase == LP_NEW && PyObject_CallFinalizerFromDealloc(op) < 0)
+        return;
+    PyObject_GC_UnTrack(op);
+    if (((lp_call *)op)->phase == LP_YIELDED && ((lp_call *)op)->op->cancelled)
+        ((lp_call *)op)->op->cancelled((lp_call *)op);
+    (void)call_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef call_methods[] = {
+    {"send", call_send, METH_O, "Goes on until something has to be waited for."},
+    {"throw", (PyCFunction)(void (*)(void))call_throw, METH_FASTCALL,
+     "Raises an exception where it waits; a cancelled statement is waited for."},
+    {"close", call_close, METH_NOARGS, "Gives it up."},
+    {"__aenter__", call_aenter, METH_NOARGS, "Awaits the call; its result is closed at the end."},
+    {"__aexit__", (PyCFunction)(void (*)(void))call_aexit, METH_FASTCALL, "Closes the result."},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Result[T], for annotations."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef call_getset[] = {
+    {"__name__", call_get_name, NULL, NULL, NULL},
+    {"__qualname__", call_get_qualname, NULL, NULL, NULL},
+    {"cr_running", call_get_running, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static char call_doc[] =
+    "What every asynchronous call returns: await it, or enter it with `async with`.";
+
+static PyType_Slot call_slots[] = {
+    {Py_tp_doc, call_doc},
+    {Py_tp_traverse, call_traverse},
+    {Py_tp_clear, call_clear},
+    {Py_tp_finalize, call_finalize},
+    {Py_tp_dealloc, call_dealloc},
+    {Py_tp_repr, call_repr},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, call_iternext},
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, call_am_send},
+    {Py_tp_methods, call_methods},
+    {Py_tp_getset, call_getset},
+    {0, NULL},
+};
+
+static PyType_Spec call_spec = {
+    .name = "looplite.Result",
+    .basicsize = sizeof(lp_call),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = call_slots,
+};
+
+/* ---- an answer that is there already ----------------------------------------------------------- */
+
+/* What __anext__() gives when the row is at hand: no loop, no request, nothing to cancel. It is never
+ * part of a cycle for longer than an await, so the collector need not know it. */
+typedef struct ready {
+    PyObject_HEAD
+    PyObject *value;
+} ready;
+
+PyObject *lp_ready_new(lp_state *st, PyObject *value)
+{
+    ready *self = PyObject_New(ready, st->ready_type);
+    if (!self) {
+        Py_DECREF(value);
+        return NULL;
+    }
+    self->value = value;
+    return (PyObject *)self;
+}
+
+static void ready_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    Py_XDECREF(((ready *)op)->value);
+    PyObject_Free(op);
+    Py_DECREF(type);
+}
+
+static PySendResult ready_am_send(PyObject *op, PyObject *value, PyObject **ret)
+{
+    (void)value;
+    ready *self = (ready *)op;
+    *ret = self->value;
+    self->value = NULL;
+    if (*ret)
+        return PYGEN_RETURN;
+    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited __anext__()");
+    return PYGEN_ERROR;
+}
+
+static PyObject *ready_iternext(PyObject *op)
+{
+    PyObject *value;
+    if (ready_am_send(op, Py_None, &value) == PYGEN_RETURN) {
+        stop_iteration(value);
+        Py_DECREF(value);
+    }
+    return NULL;
+}
+
+static PyObject *ready_send(PyObject *op, PyObject *value)
+{
+    (void)value;
+    return ready_iternext(op);
+}
+
+static PyObject *ready_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    Py_CLEAR(((ready *)op)->value);
+    PyObject *exc = exception_of(args, count);
+    if (exc)
+        lp_exc_give(exc);
+    return NULL;
+}
+
+static PyObject *ready_close(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    Py_CLEAR(((ready *)op)->value);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef ready_methods[] = {
+    {"send", ready_send, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))ready_throw, METH_FASTCALL, NULL},
+    {"close", ready_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot ready_slots[] = {
+    {Py_tp_dealloc, ready_dealloc},   {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, ready_iternext}, {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, ready_am_send},      {Py_tp_methods, ready_methods},
+    {0, NULL},
+};
+
+static PyType_Spec ready_spec = {
+    .name = "looplite._core._Ready",
+    .basicsize = sizeof(ready),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = ready_slots,
+};
+
+/* Makes asyncio.iscoroutine() and create_task() accept a type. */
+static int register_coroutine(PyTypeObject *type)
+{
+    PyObject *abc = PyImport_ImportModule("collections.abc");
+    PyObject *base = abc ? PyObject_GetAttrString(abc, "Coroutine") : NULL;
+    PyObject *done = base ? PyObject_CallMethod(base, "register", "O", type) : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(base);
+    Py_XDECREF(abc);
+    return done ? 0 : -1;
+}
+
+int lp_awaitable_init(PyObject *module, lp_state *st)
+{
+    st->call_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &call_spec, NULL);
+    st->ready_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &ready_spec, NULL);
+    if (!st->call_type || !st->ready_type || register_coroutine(st->call_type) < 0 ||
+        register_coroutine(st->ready_type) < 0)
+        return -1;
+    return PyModule_AddObjectRef(module, "Result", (PyObject *)st->call_type);
+}

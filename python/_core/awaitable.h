@@ -1,0 +1,102 @@
+/* awaitable.h: the one awaitable, and what a call has to say to become one. */
+#ifndef LP_AWAITABLE_H
+#define LP_AWAITABLE_H
+
+#include "convert.h"
+#include "loop.h"
+#include "state.h"
+
+/* What a step of a call came to. */
+typedef enum lp_step {
+    LP_ERROR = -1, /* an exception is set */
+    LP_DONE = 0,   /* call->result is the answer (NULL: None) */
+    LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
+    LP_YIELD = 2,  /* let the loop turn once; finish() follows */
+    LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
+} lp_step;
+
+enum {
+    LP_OP_SHIELD = 1u << 0, /* happens all the same when its task is cancelled */
+    LP_OP_QUIET = 1u << 1,  /* may be dropped without being awaited */
+    LP_OP_DETACH = 1u << 2  /* a cancelled task does not wait for it */
+};
+
+/* One kind of call. */
+typedef struct lp_op {
+    const char *name;                  /* "Connection.commit" */
+    lp_step (*start)(lp_call *call);   /* first await: checks, converts, submits */
+    void (*record)(lp_call *call);     /* call->request has finished: notes what others can see; never
+                                          fails, may take the request. Also when nobody waits. NULL: nothing */
+    lp_step (*finish)(lp_call *call);  /* makes the result, or submits once more. NULL: the result is None */
+    void (*cancelled)(lp_call *call);  /* given up before its end; the request may still run. Or NULL */
+    unsigned flags;
+} lp_op;
+
+/* NEW -> (WAITING | YIELDED)* -> DONE */
+enum { LP_NEW, LP_WAITING, LP_YIELDED, LP_OVER };
+
+struct lp_call {
+    PyObject_HEAD
+    /* fixed after creation */
+    lp_state *st; /* the type keeps it alive */
+    const lp_op *op;
+    PyObject *owner;    /* the Connection or Cursor it is a call of */
+    PyObject *sql;      /* first argument, or NULL */
+    PyObject *argument; /* second argument, or NULL */
+
+    /* GIL, the loop that awaits it */
+    lp_loop *loop;
+    PyObject *future;   /* what the task waits for */
+    PyObject *result;   /* being made; given to the awaiter in the end */
+    PyObject *kept;     /* the result again, for `async with` */
+    PyObject *thrown;   /* the CancelledError to raise once the outcome is known */
+    PyObject *iterator; /* executemany: where the rows come from */
+    PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
+    PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
+    ll_request *request;
+    lp_call *previous, *next; /* in loop->pending or st->orphans; linked: the list holds a reference */
+    lp_call **list;           /* the head of the list it is in, or NULL */
+    size_t limit;             /* fetchmany: rows wanted */
+    int64_t since;            /* start of this slice, ns */
+    ll_status status;         /* of the request, once `finished` */
+    ll_outcome outcome;
+    uint8_t phase;
+    bool running;  /* inside a step: no step inside a step */
+    bool finished; /* the request has called back */
+    bool keep;     /* entered by `async with` */
+    bool begun;    /* the statement itself was submitted */
+    bool barrier;  /* a fetch that waits for an execute() of its cursor that is under way */
+    uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
+
+    lp_params params; /* read by the worker until the request has finished */
+};
+
+/* A call that does nothing until it is awaited. `owner` must not be NULL; `sql`, `argument` may. */
+PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *sql,
+                      PyObject *argument);
+
+/* How to submit for this call: its loop's engine, its callback. -1 with an exception. */
+int lp_call_how(lp_call *call, unsigned flags, ll_submit *ret_how);
+
+/* What the status of a submission into call->request means for the step. */
+lp_step lp_call_submitted(lp_call *call, ll_status status);
+
+/* Raises if the request failed. 0: it did not. */
+int lp_call_check(lp_call *call);
+
+/* Whether nobody waits for the answer any more. */
+static inline bool lp_call_is_lost(const lp_call *call)
+{
+    return call->phase == LP_OVER || call->thrown;
+}
+
+/* The loop is gone: cancels the calls of a list and moves them to the orphans. */
+void lp_calls_orphan(lp_state *st, lp_call **list);
+
+/* Lets go of the orphans whose requests have finished. */
+void lp_calls_sweep(lp_call **orphans);
+
+/* A finished awaitable: gives `value`, whose reference it takes, when awaited. */
+PyObject *lp_ready_new(lp_state *st, PyObject *value);
+
+#endif

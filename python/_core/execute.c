@@ -1,0 +1,428 @@
+/* execute.c: the calls that run SQL: execute, executemany, executescript and their short forms.
+ *
+ * All of them fill a cursor: their owner, or one that a Connection's call makes for its answer
+ * (call->target). The steps are the same:
+ *
+ *     start    may the cursor be used? end its old statement; convert; submit
+ *     record   the request has finished: rowcount, lastrowid, the first rows, the rest of the result
+ *     finish   raise, or give the cursor (the row, the rows)
+ *
+ * record runs from the callback, before any task goes on, so calls that were started later find the
+ * cursor as it is then. A cursor whose statement is replaced while it runs (two calls gathered on one
+ * cursor) belongs to the later one: `executing` names it, and the earlier one's rows are dropped.
+ *
+ * Order: statements of one connection run in the order in which they were started. An executemany()
+ * with many rows converts them in slices and lets the loop turn in between; the other calls of its
+ * connection wait meanwhile, for they were started later (lp_conn_must_wait()). */
+#include "acursor.h"
+#include "errors.h"
+
+enum { ROWS_A_LOOK = 64 };         /* rows converted between two looks at the clock */
+static const int64_t slice_ns = 500000; /* what a call may take of one turn of the loop */
+
+/* ---- the cursor of a call ---------------------------------------------------------------------- */
+
+static bool is_cursor(const lp_call *call)
+{
+    return call->st->cursor_type == Py_TYPE(call->owner) ||
+           PyType_IsSubtype(Py_TYPE(call->owner), call->st->cursor_type);
+}
+
+static lp_conn *conn_of(const lp_call *call)
+{
+    return is_cursor(call) ? ((lp_cursor *)call->owner)->conn : (lp_conn *)call->owner;
+}
+
+/* The cursor to fill: valid after begin(). */
+static lp_cursor *target_of(const lp_call *call)
+{
+    return (lp_cursor *)call->target;
+}
+
+/* Checks who may go on, and makes the cursor ready for a new statement. LP_DONE: go on. */
+static lp_step begin(lp_call *call)
+{
+    lp_conn *conn = conn_of(call);
+    if (is_cursor(call)) {
+        lp_cursor *cursor = (lp_cursor *)call->owner;
+        if (lp_cursor_need(cursor) < 0)
+            return LP_ERROR;
+        if (lp_conn_must_wait(conn, call))
+            return LP_YIELD;
+        if (!call->target)
+            call->target = Py_NewRef(call->owner);
+    } else {
+        if (lp_conn_need(conn) < 0)
+            return LP_ERROR;
+        if (lp_conn_must_wait(conn, call))
+            return LP_YIELD;
+        if (!call->target)
+            call->target = (PyObject *)lp_cursor_new(conn);
+        if (!call->target)
+            return LP_ERROR;
+    }
+    return LP_DONE;
+}
+
+/* The statement is about to be submitted: from now on the cursor is this call's. */
+static void claim(lp_call *call)
+{
+    lp_cursor *cursor = target_of(call);
+    lp_cursor_reset(cursor);
+    cursor->executing = call;
+    call->begun = true;
+}
+
+static lp_step submitted(lp_call *call, ll_status status)
+{
+    lp_cursor *cursor = target_of(call);
+    if (status < 0 && cursor->executing == call)
+        cursor->executing = NULL;
+    return lp_call_submitted(call, status);
+}
+
+/* Whether a finished call may fill its cursor; it is not executing any more. */
+static bool disclaim(lp_call *call)
+{
+    lp_cursor *cursor = target_of(call);
+    if (!cursor || cursor->executing != call)
+        return false;
+    cursor->executing = NULL;
+    return call->status == LL_OK && !lp_call_is_lost(call);
+}
+
+static void forget(lp_call *call)
+{
+    lp_conn *conn = conn_of(call);
+    if (conn->collecting == call)
+        conn->collecting = NULL;
+    /* An accepted request comes back to record(), which lets the cursor go. */
+    if (call->target && !call->list && target_of(call)->executing == call)
+        target_of(call)->executing = NULL;
+}
+
+static lp_step give_cursor(lp_call *call)
+{
+    call->result = Py_NewRef(call->target);
+    return LP_DONE;
+}
+
+static void set_lastrowid(lp_cursor *cursor, int64_t rowid)
+{
+    PyObject *value = PyLong_FromLongLong(rowid);
+    if (value)
+        Py_XSETREF(cursor->lastrowid, value);
+    else
+        PyErr_Clear();
+}
+
+/* ---- execute ----------------------------------------------------------------------------------- */
+
+static lp_step execute_start(lp_call *call)
+{
+    lp_step step = begin(call);
+    if (step != LP_DONE)
+        return step;
+    lp_conn *conn = conn_of(call);
+    ll_sql sql = {.flags = LL_SQL_STREAM};
+    sql.text = lp_sql_text(call->st, "execute", call->sql, &sql.size);
+    if (!sql.text || lp_conn_begin_mode(conn, &sql.begin_before) < 0)
+        return LP_ERROR;
+    /* Adapters may run in here, and anything with them. */
+    if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0 ||
+        (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
+        return LP_ERROR;
+    sql.params = (ll_params){.values = call->params.values,
+                             .names = call->params.names,
+                             .count = call->params.count};
+    ll_submit how;
+    if (lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
+        return LP_ERROR;
+    claim(call);
+    return submitted(call, ll_conn_submit(conn->handle, &sql, &how, &call->request));
+}
+
+static void execute_record(lp_call *call)
+{
+    if (!disclaim(call))
+        return;
+    lp_cursor *cursor = target_of(call);
+    cursor->rowcount = ll_request_is_dml(call->request) ? ll_request_changes(call->request) : -1;
+    set_lastrowid(cursor, ll_request_rowid(call->request));
+    lp_cursor_take(cursor, call->request);
+}
+
+static lp_step execute_finish(lp_call *call)
+{
+    if (!call->begun)
+        return execute_start(call);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    return give_cursor(call);
+}
+
+const lp_op lp_op_execute = {
+    .name = "Connection.execute",
+    .start = execute_start,
+    .record = execute_record,
+    .finish = execute_finish,
+    .cancelled = forget,
+};
+
+const lp_op lp_op_cursor_execute = {
+    .name = "Cursor.execute",
+    .start = execute_start,
+    .record = execute_record,
+    .finish = execute_finish,
+    .cancelled = forget,
+};
+
+/* ---- execute_insert: the rowid as a row -------------------------------------------------------- */
+
+static lp_step insert_finish(lp_call *call)
+{
+    if (!call->begun)
+        return execute_start(call);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    lp_cursor *cursor = target_of(call);
+    PyObject *row = PyTuple_Pack(1, cursor->lastrowid);
+    lp_cursor_reset(cursor);
+    if (row && cursor->row_factory != Py_None) {
+        PyObject *description = Py_BuildValue("((sOOOOOO))", "last_insert_rowid()", Py_None, Py_None,
+                                              Py_None, Py_None, Py_None, Py_None);
+        PyObject *shape = description ? lp_shape(call->st, description) : NULL;
+        PyObject *arguments[] = {shape, row};
+        PyObject *made =
+            shape ? PyObject_Vectorcall(cursor->row_factory, arguments, 2, NULL) : NULL;
+        Py_XDECREF(shape);
+        Py_XDECREF(description);
+        Py_SETREF(row, made);
+    }
+    call->result = row;
+    return row ? LP_DONE : LP_ERROR;
+}
+
+const lp_op lp_op_execute_insert = {
+    .name = "Connection.execute_insert",
+    .start = execute_start,
+    .record = execute_record,
+    .finish = insert_finish,
+    .cancelled = forget,
+};
+
+/* ---- execute_fetchall: the rows at once -------------------------------------------------------- */
+
+static void rows_record(lp_call *call)
+{
+    lp_cursor *cursor = target_of(call);
+    if (cursor->executing == call)
+        execute_record(call);
+    else
+        lp_fetch_record(call, cursor);
+    call->generation = cursor->generation;
+}
+
+static lp_step rows_finish(lp_call *call)
+{
+    if (!call->begun)
+        return execute_start(call);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    return lp_fetch_all(call, target_of(call));
+}
+
+const lp_op lp_op_execute_fetchall = {
+    .name = "Connection.execute_fetchall",
+    .start = execute_start,
+    .record = rows_record,
+    .finish = rows_finish,
+    .cancelled = forget,
+};
+
+/* ---- executemany ------------------------------------------------------------------------------- */
+
+static lp_step many_submit(lp_call *call)
+{
+    lp_conn *conn = conn_of(call);
+    ll_many many = {.values = call->params.values,
+                    .names = call->params.names,
+                    .rows = call->params.rows,
+                    .width = call->params.count,
+                    .dml_only = true};
+    ll_submit how;
+    many.text = lp_sql_text(call->st, "executemany", call->sql, &many.size);
+    if (!many.text || lp_conn_begin_mode(conn, &many.begin_before) < 0 ||
+        lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
+        return LP_ERROR;
+    claim(call);
+    return submitted(call, ll_exec_many(conn->handle, &many, &how, &call->request));
+}
+
+/* Converts rows for one slice, then submits them all. */
+static lp_step many_collect(lp_call *call)
+{
+    lp_conn *conn = conn_of(call);
+    int64_t deadline = lp_now_ns() + slice_ns;
+    for (size_t n = 1;; n++) {
+        PyObject *row = PyIter_Next(call->iterator);
+        if (!row)
+            break;
+        int rc = lp_params_add_row(call->st, &call->params, call->sql, row);
+        Py_DECREF(row);
+        if (rc < 0)
+            break;
+        if (n % ROWS_A_LOOK == 0 && lp_now_ns() > deadline)
+            return LP_YIELD;
+    }
+    conn->collecting = NULL;
+    Py_CLEAR(call->iterator);
+    /* sqlite3 takes the rows one by one: those before the one that raises have been run by then. */
+    if (PyErr_Occurred())
+        call->late = lp_exc_take();
+    if ((is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
+        return LP_ERROR;
+    return many_submit(call);
+}
+
+static lp_step many_start(lp_call *call)
+{
+    size_t size;
+    lp_step step = begin(call);
+    if (step != LP_DONE)
+        return step;
+    if (!lp_sql_text(call->st, "executemany", call->sql, &size))
+        return LP_ERROR;
+    call->iterator = PyObject_GetIter(call->argument);
+    if (!call->iterator)
+        return LP_ERROR;
+    conn_of(call)->collecting = call;
+    return many_collect(call);
+}
+
+static void many_record(lp_call *call)
+{
+    if (disclaim(call))
+        target_of(call)->rowcount = ll_request_changes(call->request);
+}
+
+static lp_step many_finish(lp_call *call)
+{
+    if (!call->begun)
+        return call->iterator ? many_collect(call) : many_start(call);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    if (call->late) {
+        PyObject *exc = call->late;
+        call->late = NULL;
+        lp_exc_give(exc);
+        return LP_ERROR;
+    }
+    return give_cursor(call);
+}
+
+const lp_op lp_op_executemany = {
+    .name = "Connection.executemany",
+    .start = many_start,
+    .record = many_record,
+    .finish = many_finish,
+    .cancelled = forget,
+};
+
+const lp_op lp_op_cursor_executemany = {
+    .name = "Cursor.executemany",
+    .start = many_start,
+    .record = many_record,
+    .finish = many_finish,
+    .cancelled = forget,
+};
+
+/* ---- executescript ----------------------------------------------------------------------------- */
+
+/* The text of a script, with the errors of the running version. */
+static const char *script_text(lp_call *call, size_t *ret_size)
+{
+    Py_ssize_t size;
+    if (!PyUnicode_Check(call->sql)) {
+#if PY_VERSION_HEX >= 0x030B0000
+        PyErr_Format(PyExc_TypeError, "executescript() argument must be str, not %s",
+                     Py_TYPE(call->sql)->tp_name);
+#else
+        PyErr_SetString(PyExc_ValueError, "script argument must be unicode.");
+#endif
+        return NULL;
+    }
+    const char *text = PyUnicode_AsUTF8AndSize(call->sql, &size);
+    if (!text)
+        return NULL;
+    *ret_size = strlen(text);
+#if PY_VERSION_HEX >= 0x030B0000 /* 3.10 ends at the null character */
+    if (*ret_size != (size_t)size) {
+        PyErr_SetString(PyExc_ValueError, "embedded null character");
+        return NULL;
+    }
+#endif
+    return text;
+}
+
+static lp_step script_start(lp_call *call)
+{
+    lp_step step = begin(call);
+    if (step != LP_DONE)
+        return step;
+    size_t size;
+    ll_submit how;
+    lp_conn *conn = conn_of(call);
+    const char *text = script_text(call, &size);
+    int legacy = text ? lp_conn_is_legacy(conn) : -1;
+    if (legacy < 0 || lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
+        return LP_ERROR;
+    claim(call);
+    return submitted(call, ll_script(conn->handle, text, size, legacy != 0, &how, &call->request));
+}
+
+static void script_record(lp_call *call)
+{
+    (void)disclaim(call);
+}
+
+static lp_step script_finish(lp_call *call)
+{
+    if (!call->begun)
+        return script_start(call);
+    if (lp_call_check(call) < 0)
+        return LP_ERROR;
+    return give_cursor(call);
+}
+
+const lp_op lp_op_executescript = {
+    .name = "Connection.executescript",
+    .start = script_start,
+    .record = script_record,
+    .finish = script_finish,
+    .cancelled = forget,
+};
+
+const lp_op lp_op_cursor_executescript = {
+    .name = "Cursor.executescript",
+    .start = script_start,
+    .record = script_record,
+    .finish = script_finish,
+    .cancelled = forget,
+};
+
+/* ---- Connection.cursor ------------------------------------------------------------------------- */
+
+static lp_step cursor_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (lp_conn_need(conn) < 0)
+        return LP_ERROR;
+    call->result = (PyObject *)lp_cursor_new(conn);
+    return call->result ? LP_DONE : LP_ERROR;
+}
+
+const lp_op lp_op_cursor = {
+    .name = "Connection.cursor",
+    .start = cursor_start,
+};

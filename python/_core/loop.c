@@ -1,0 +1,326 @@
+/* loop.c: one engine per event loop.
+ *
+ *     asyncio loop --add_reader--> lp_loop --owns--> ll_engine --workers_of--> st->root
+ *          ^                         |
+ *          +-------- weak -----------+
+ *
+ * The engine of a loop is made when looplite is first used in it. Its descriptor is registered with
+ * add_reader(), which makes the loop keep the lp_loop; the other way it is a weak reference, so that
+ * loops come and go as they like. st->loops finds the entry by the loop's address; the weak
+ * reference's callback removes it, so an address that is used again never finds a stale one.
+ *
+ * Connections belong to the root engine, which no loop dispatches. Each request says on which engine
+ * it calls back, that of the loop that awaits it. So a connection made in one loop works in the next
+ * one, and in several at once.
+ *
+ * The descriptor stays registered while the loop has open connections or work in flight: registering
+ * costs two system calls, a statement should not. A registered descriptor keeps no loop alive.
+ *
+ * The end of a loop: it is seen when the loop object goes, or when it is found closed while another
+ * loop is set up. Requests may be in flight then, with a worker reading SQL text and parameters that
+ * the calls hold. The calls become orphans: cancelled, without a future, kept in st->orphans until their
+ * request has finished, and let go by the next one who passes by.
+ *
+ * Finding the running loop is on the path of every call, so each thread remembers the last answer:
+ * the loop's address, the entry, and the epoch, which moves on whenever an entry goes. */
+#include "loop.h"
+
+#include "awaitable.h"
+#include "errors.h"
+
+static _Thread_local struct {
+    const void *loop;
+    lp_loop *entry; /* borrowed from st->loops: valid while the epoch is the same */
+    uint64_t epoch;
+    lp_state *st;
+} last;
+
+/* ---- ends -------------------------------------------------------------------------------------- */
+
+/* Takes the engine out of use. Nothing is called back afterwards. */
+static void end(lp_loop *self)
+{
+    lp_state *st = self->st;
+    ll_engine *engine = self->engine;
+    self->engine = NULL;
+    self->reading = false;
+    if (engine) {
+        lp_calls_orphan(st, &self->pending);
+        ll_engine_abandon(engine);
+    }
+    if (self->key && st->loops) {
+        PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);
+        st->loops_epoch++;
+        if (entry == (PyObject *)self && PyDict_DelItem(st->loops, self->key) < 0)
+            PyErr_Clear();
+        PyErr_Clear();
+    }
+}
+
+/* The weak reference's callback. */
+static PyObject *loop_gone(PyObject *op, PyObject *ref)
+{
+    (void)ref;
+    end((lp_loop *)op);
+    Py_RETURN_NONE;
+}
+
+/* Ends the entries of loops that were closed. */
+static int sweep(lp_state *st)
+{
+    lp_calls_sweep(&st->orphans);
+    PyObject *entries = PyDict_Values(st->loops);
+    if (!entries)
+        return -1;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(entries); i++) {
+        lp_loop *entry = (lp_loop *)PyList_GET_ITEM(entries, i);
+        PyObject *loop = lp_weakref_get(entry->loop_ref);
+        PyObject *closed = loop ? PyObject_CallMethodNoArgs(loop, st->names.is_closed) : NULL;
+        if (!loop || closed == Py_True)
+            end(entry);
+        PyErr_Clear();
+        Py_XDECREF(closed);
+        Py_XDECREF(loop);
+    }
+    Py_DECREF(entries);
+    return 0;
+}
+
+void lp_loops_end(lp_state *st)
+{
+    PyObject *entries = PyDict_Values(st->loops);
+    for (Py_ssize_t i = 0; entries && i < PyList_GET_SIZE(entries); i++)
+        end((lp_loop *)PyList_GET_ITEM(entries, i));
+    Py_XDECREF(entries);
+    PyErr_Clear();
+}
+
+void lp_root_end(lp_state *st)
+{
+    ll_engine *root = st->root;
+    st->root = NULL;
+    if (root) {
+        /* Workers close the connections in there, and take the GIL for it. */
+        Py_BEGIN_ALLOW_THREADS
+        ll_engine_free(root);
+        Py_END_ALLOW_THREADS
+    }
+    lp_calls_sweep(&st->orphans);
+}
+
+void lp_loops_forget(lp_state *st)
+{
+    Py_ssize_t at = 0;
+    PyObject *key, *entry;
+    while (PyDict_Next(st->loops, &at, &key, &entry)) {
+        lp_loop *loop = (lp_loop *)entry;
+        loop->engine = NULL; /* the parent's */
+        loop->pending = NULL;
+        loop->reading = false;
+        Py_INCREF(entry); /* the inherited selector may point to it */
+    }
+    PyDict_Clear(st->loops);
+    st->loops_epoch++;
+    st->root = NULL;
+    st->orphans = NULL;
+}
+
+/* ---- beginnings -------------------------------------------------------------------------------- */
+
+ll_engine *lp_root_engine(lp_state *st)
+{
+    if (!st->root) {
+        ll_status status = ll_engine_new(NULL, &st->root);
+        if (status < 0) {
+            st->root = NULL;
+            lp_raise_refused(st, status);
+        }
+    }
+    return st->root;
+}
+
+static lp_loop *loop_new(lp_state *st, PyObject *loop)
+{
+    ll_engine *root = lp_root_engine(st);
+    if (!root || sweep(st) < 0)
+        return NULL;
+    lp_loop *self = (lp_loop *)st->loop_type->tp_alloc(st->loop_type, 0);
+    if (!self)
+        return NULL;
+    self->st = st;
+    ll_engine_options options = {.workers_of = root};
+    ll_status status = ll_engine_new(&options, &self->engine);
+    if (status < 0) {
+        self->engine = NULL;
+        lp_raise_refused(st, status);
+        goto fail;
+    }
+    PyObject *gone = PyObject_GetAttrString((PyObject *)self, "_gone");
+    self->loop_ref = gone ? PyWeakref_NewRef(loop, gone) : NULL;
+    Py_XDECREF(gone);
+    self->key = self->loop_ref ? PyLong_FromVoidPtr(loop) : NULL;
+    if (!self->key || PyDict_SetItem(st->loops, self->key, (PyObject *)self) < 0)
+        goto fail;
+    return self;
+fail:
+    Py_DECREF(self);
+    return NULL;
+}
+
+lp_loop *lp_loop_running(lp_state *st)
+{
+    PyObject *loop = PyObject_CallNoArgs(st->get_running_loop);
+    if (!loop)
+        return NULL;
+    lp_loop *entry = NULL;
+    if (last.loop == loop && last.epoch == st->loops_epoch && last.st == st) {
+        entry = (lp_loop *)Py_NewRef((PyObject *)last.entry);
+    } else if (loop == Py_None) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "no running event loop: looplite's calls are awaited inside one");
+    } else {
+        PyObject *key = PyLong_FromVoidPtr(loop);
+        PyObject *known = key ? PyDict_GetItemWithError(st->loops, key) : NULL;
+        Py_XDECREF(key);
+        if (known)
+            entry = (lp_loop *)Py_NewRef(known);
+        else if (!PyErr_Occurred())
+            entry = loop_new(st, loop);
+        if (entry) {
+            last.loop = loop;
+            last.entry = entry;
+            last.epoch = st->loops_epoch;
+            last.st = st;
+        }
+    }
+    Py_DECREF(loop);
+    return entry;
+}
+
+PyObject *lp_loop_object(lp_loop *self)
+{
+    PyObject *loop = self->loop_ref ? lp_weakref_get(self->loop_ref) : NULL;
+    if (!loop)
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return loop;
+}
+
+int lp_loop_watch(lp_loop *self)
+{
+    if (self->reading)
+        return 0;
+    if (!self->engine) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    lp_state *st = self->st;
+    PyObject *loop = lp_loop_object(self);
+    PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
+    PyObject *dispatch = fd ? PyObject_GetAttr((PyObject *)self, st->names.dispatch) : NULL;
+    PyObject *done =
+        dispatch ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL) : NULL;
+    if (done)
+        self->reading = true;
+    Py_XDECREF(done);
+    Py_XDECREF(dispatch);
+    Py_XDECREF(fd);
+    Py_XDECREF(loop);
+    return self->reading ? 0 : -1;
+}
+
+static void unwatch(lp_loop *self)
+{
+    self->reading = false;
+    lp_state *st = self->st;
+    PyObject *loop = lp_weakref_get(self->loop_ref);
+    PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
+    Py_XDECREF(fd ? PyObject_CallMethodOneArg(loop, st->names.remove_reader, fd) : NULL);
+    PyErr_Clear();
+    Py_XDECREF(fd);
+    Py_XDECREF(loop);
+}
+
+void lp_loop_count(lp_loop *self, int change)
+{
+    if (change > 0)
+        self->connections++;
+    else if (self->connections > 0)
+        self->connections--;
+}
+
+/* The reader: what add_reader() calls when the descriptor is readable. */
+static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    lp_loop *self = (lp_loop *)op;
+    if (!self->engine)
+        Py_RETURN_NONE;
+    Py_INCREF(op);
+    ll_status status = ll_engine_dispatch(self->engine, NULL);
+    if (self->st->orphans)
+        lp_calls_sweep(&self->st->orphans);
+    if (self->engine && self->reading && self->connections == 0 &&
+        ll_engine_outstanding(self->engine) == 0)
+        unwatch(self);
+    if (status < 0)
+        lp_raise_refused(self->st, status);
+    Py_DECREF(op);
+    if (status < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- the type ---------------------------------------------------------------------------------- */
+
+static int loop_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    lp_loop *self = (lp_loop *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->loop_ref);
+    return 0;
+}
+
+static void loop_dealloc(PyObject *op)
+{
+    lp_loop *self = (lp_loop *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->engine) {
+        lp_calls_orphan(self->st, &self->pending);
+        ll_engine_abandon(self->engine);
+    }
+    self->st->loops_epoch++;
+    Py_CLEAR(self->loop_ref);
+    Py_CLEAR(self->key);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef loop_methods[] = {
+    {"dispatch", loop_dispatch, METH_NOARGS, "Runs the callbacks of finished requests."},
+    {"_gone", loop_gone, METH_O, "The event loop object has been freed."},
+    {NULL, NULL, 0, NULL},
+};
+
+static char loop_doc[] = "The engine of one event loop.";
+
+static PyType_Slot loop_slots[] = {
+    {Py_tp_doc, loop_doc},
+    {Py_tp_traverse, loop_traverse},
+    {Py_tp_dealloc, loop_dealloc},
+    {Py_tp_methods, loop_methods},
+    {0, NULL},
+};
+
+static PyType_Spec loop_spec = {
+    .name = "looplite._core._Loop",
+    .basicsize = sizeof(lp_loop),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = loop_slots,
+};
+
+int lp_loop_init(PyObject *module, lp_state *st)
+{
+    st->loop_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &loop_spec, NULL);
+    return st->loop_type ? 0 : -1;
+}

@@ -1,0 +1,56 @@
+/* loop.h: one engine per event loop. */
+#ifndef LP_LOOP_H
+#define LP_LOOP_H
+
+#include "state.h"
+
+#include <time.h>
+
+struct lp_loop {
+    PyObject_HEAD
+    /* fixed after creation */
+    lp_state *st; /* the type keeps it alive */
+    PyObject *loop_ref; /* weak: the asyncio loop keeps us, not we it */
+    PyObject *key;      /* in st->loops */
+
+    /* GIL */
+    ll_engine *engine;  /* NULL once the loop is gone */
+    lp_call *pending;   /* calls that an accepted request will call back; each holds a reference */
+    size_t connections; /* opened from this loop and not closed */
+    bool reading;       /* the descriptor is registered with add_reader() */
+};
+
+/* The entry of the loop that runs in this thread, made if need be. A new reference; NULL with a
+ * RuntimeError when no loop runs. */
+lp_loop *lp_loop_running(lp_state *st);
+
+/* The asyncio loop itself, a new reference; NULL with an exception when it is gone. */
+PyObject *lp_loop_object(lp_loop *loop);
+
+/* Registers the descriptor, if it is not: before anything is submitted that may call back. */
+int lp_loop_watch(lp_loop *loop);
+
+/* A connection of this loop was opened (+1) or has ended (-1). */
+void lp_loop_count(lp_loop *loop, int change);
+
+/* The engine that all connections belong to, made if need be. NULL with an exception. */
+ll_engine *lp_root_engine(lp_state *st);
+
+/* The atexit hook: takes the engines of all loops out of use; what is queued is dropped. */
+void lp_loops_end(lp_state *st);
+
+/* The atexit hook: ends the root engine and its workers. Waits for a running commit, without the GIL. */
+void lp_root_end(lp_state *st);
+
+/* In the child of a fork: forgets what belongs to the parent, touching nothing of it. */
+void lp_loops_forget(lp_state *st);
+
+/* Monotonic time. */
+static inline int64_t lp_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,239 @@
+/* module.c: looplite._core: initialisation, the atexit hook, fork.
+ *
+ * Everything that Python objects share is in the module's state (state.h); there is no static
+ * PyObject. What belongs to the process and not to an interpreter (the table of SQLite's functions,
+ * the core's own state) is C data, which is why subinterpreters are refused.
+ *
+ * Exit: the atexit hook runs while Python is whole. It takes the engines of all loops out of use, so
+ * nothing is called back any more, cancels what is queued, interrupts what runs, and then frees the root
+ * engine without the GIL: that waits for a running commit and for the workers, which close what is
+ * still open, with the GIL. Afterwards no thread of ours is left that could want the GIL while the
+ * interpreter goes, and nothing can be submitted.
+ *
+ * Fork: the child owns nothing of what its parent made. It forgets engines and open connections
+ * without touching them (looplite.h, guarantee 6) and makes its own when it needs them. */
+#include "acursor.h"
+#include "adopt.h"
+#include "awaitable.h"
+#include "loop.h"
+#include "sqlite_table.h"
+#include "state.h"
+
+/* ---- hooks of the process ---------------------------------------------------------------------- */
+
+static PyObject *module_exit(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    lp_state *st = PyModule_GetState(module);
+    if (st->exiting)
+        Py_RETURN_NONE;
+    st->exiting = 1;
+    lp_loops_end(st);
+    lp_conns_interrupt(st);
+    lp_root_end(st);
+    lp_adopt_exit();
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_after_fork(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    lp_state *st = PyModule_GetState(module);
+    lp_loops_forget(st);
+    lp_conns_forget(st);
+    Py_RETURN_NONE;
+}
+
+/* Counters of the engine that all connections share, for tests and curious people. */
+static PyObject *module_stats(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    lp_state *st = PyModule_GetState(module);
+    ll_stats stats = {0};
+    if (st->root)
+        ll_engine_get_stats(st->root, &stats);
+    return Py_BuildValue("{sKsKsKsKsIsIsIsIsn}", "worker_runs", (unsigned long long)stats.worker_runs,
+                         "hops", (unsigned long long)stats.hops, "parks",
+                         (unsigned long long)stats.parks, "threads_started",
+                         (unsigned long long)stats.threads_started, "threads", stats.threads,
+                         "threads_idle", stats.threads_idle, "threads_peak", stats.threads_peak,
+                         "connections", stats.connections, "live_objects",
+                         (Py_ssize_t)ll_live_objects());
+}
+
+static PyMethodDef module_methods[] = {
+    {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
+    {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
+    {"_stats", module_stats, METH_NOARGS, "Counters of the shared workers."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- initialisation ---------------------------------------------------------------------------- */
+
+/* A member of a module; a new reference. */
+static PyObject *import_from(const char *module, const char *name)
+{
+    PyObject *imported = PyImport_ImportModule(module);
+    PyObject *value = imported ? PyObject_GetAttrString(imported, name) : NULL;
+    Py_XDECREF(imported);
+    return value;
+}
+
+static int fill_names(lp_state *st)
+{
+#define X(name)                                                  \
+    if (!(st->names.name = PyUnicode_InternFromString(#name)))  \
+        return -1;
+    LP_NAMES(X)
+#undef X
+    return 0;
+}
+
+/* From _sqlite3, for somebody may have replaced what the sqlite3 module shows. */
+static int fill_sqlite3(lp_state *st)
+{
+#define X(name)                                                        \
+    if (!(st->sqlite3.name = import_from("_sqlite3", #name)))          \
+        return -1;
+    LP_SQLITE3(X)
+#undef X
+    return 0;
+}
+
+static int fill_rest(lp_state *st)
+{
+    st->cancelled_error = import_from("asyncio.exceptions", "CancelledError");
+    st->get_running_loop = import_from("asyncio.events", "_get_running_loop");
+    st->empty_tuple = PyTuple_New(0);
+    st->loops = PyDict_New();
+    st->shapes = PyDict_New();
+    return st->cancelled_error && st->get_running_loop && st->empty_tuple && st->loops && st->shapes
+               ? 0
+               : -1;
+}
+
+/* atexit.register(_exit), os.register_at_fork(after_in_child=_after_fork) */
+static int register_hooks(PyObject *module)
+{
+    PyObject *leave = PyObject_GetAttrString(module, "_exit");
+    PyObject *forked = PyObject_GetAttrString(module, "_after_fork");
+    PyObject *atexit = import_from("atexit", "register");
+    PyObject *atfork = import_from("os", "register_at_fork");
+    PyObject *done = NULL, *keywords = NULL, *nothing = PyTuple_New(0);
+    int rc = -1;
+    if (leave && forked && atexit && atfork && nothing) {
+        keywords = Py_BuildValue("{sO}", "after_in_child", forked);
+        done = PyObject_CallOneArg(atexit, leave);
+        if (done && keywords)
+            Py_SETREF(done, PyObject_Call(atfork, nothing, keywords));
+        rc = done && keywords ? 0 : -1;
+    }
+    Py_XDECREF(nothing);
+    Py_XDECREF(keywords);
+    Py_XDECREF(done);
+    Py_XDECREF(atfork);
+    Py_XDECREF(atexit);
+    Py_XDECREF(forked);
+    Py_XDECREF(leave);
+    return rc;
+}
+
+static int module_exec(PyObject *module)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *sqlite3 = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
+    Py_XDECREF(sqlite3);
+    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0)
+        return -1;
+    if (lp_sqlite_table_fill(st) < 0)
+        return -1;
+    if (ll_vfs_install(&st->vfs_name) < 0) {
+        PyErr_Format(PyExc_ImportError, "looplite cannot register its VFS: %s", ll_last_error());
+        return -1;
+    }
+    if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
+        lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
+        lp_cursor_init(module, st) < 0)
+        return -1;
+    if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
+        PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
+        return -1;
+    return register_hooks(module);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    lp_state *st = PyModule_GetState(module);
+    Py_VISIT(st->call_type);
+    Py_VISIT(st->ready_type);
+    Py_VISIT(st->loop_type);
+    Py_VISIT(st->conn_type);
+    Py_VISIT(st->cursor_type);
+    Py_VISIT(st->rows_type);
+    Py_VISIT(st->connector_type);
+#define X(name) Py_VISIT(st->sqlite3.name);
+    LP_SQLITE3(X)
+#undef X
+    Py_VISIT(st->cancelled_error);
+    Py_VISIT(st->get_running_loop);
+    Py_VISIT(st->loops);
+    Py_VISIT(st->shapes);
+    Py_VISIT(st->memory);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    lp_state *st = PyModule_GetState(module);
+    Py_CLEAR(st->shapes);
+    Py_CLEAR(st->memory);
+    Py_CLEAR(st->loops);
+    Py_CLEAR(st->call_type);
+    Py_CLEAR(st->ready_type);
+    Py_CLEAR(st->loop_type);
+    Py_CLEAR(st->conn_type);
+    Py_CLEAR(st->cursor_type);
+    Py_CLEAR(st->rows_type);
+    Py_CLEAR(st->connector_type);
+#define X(name) Py_CLEAR(st->sqlite3.name);
+    LP_SQLITE3(X)
+#undef X
+#define X(name) Py_CLEAR(st->names.name);
+    LP_NAMES(X)
+#undef X
+    Py_CLEAR(st->cancelled_error);
+    Py_CLEAR(st->get_running_loop);
+    Py_CLEAR(st->empty_tuple);
+    Py_CLEAR(st->sqlite_way);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    LP_SLOT_INTERPRETERS LP_SLOT_GIL{0, NULL},
+};
+
+struct PyModuleDef lp_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "looplite._core",
+    .m_doc = "SQLite for event loops: connections, cursors and their one awaitable, in C.",
+    .m_size = sizeof(lp_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&lp_module);
+}

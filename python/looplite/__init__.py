@@ -1,0 +1,55 @@
+"""looplite: SQLite for event loops.
+
+``looplite.connect(path)`` is awaited, or entered with ``async with``; its connection and cursors have
+the methods of ``sqlite3``'s, each of which is awaited. Exceptions, ``Row``, adapters and converters
+are those of the running Python's ``sqlite3``.
+"""
+
+from sqlite3 import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Row,
+    Warning,  # noqa: A004 - the name that PEP 249 gives it
+    apilevel,
+    paramstyle,
+    register_adapter,
+    register_converter,
+    sqlite_version,
+    sqlite_version_info,
+    threadsafety,
+)
+
+from looplite._core import Connection, Cursor, Result, __version__, connect
+
+__all__ = [
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Result",
+    "Row",
+    "Warning",
+    "__version__",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "register_adapter",
+    "register_converter",
+    "sqlite_version",
+    "sqlite_version_info",
+    "threadsafety",
+]
