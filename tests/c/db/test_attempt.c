@@ -357,18 +357,16 @@ static void test_sort_that_spills(void **state)
     sqlite3 *db = open_wal(t);
     /* The sorter spills beyond cache_size pages. */
     t_raw(db, "PRAGMA cache_size = 20; PRAGMA temp_store = FILE");
-    if (is_guarded(db)) {
-        enum lli_bounce bounce = bounce_of(db, "SELECT id, b FROM t ORDER BY a, b DESC, id",
-                                           ample_ns);
-        T_CHECK(bounce == LLI_BOUNCE_WRITE || bounce == LLI_BOUNCE_NONE); /* 3.40: WRITE */
-    }
+    if (is_guarded(db))
+        T_CHECK(bounce_of(db, "SELECT id, b FROM t ORDER BY a, b DESC, id", ample_ns) ==
+                LLI_BOUNCE_WRITE);
     t_raw_close(db);
 }
 
 /* A crashed writer left a journal: the next reader would roll it back. */
 static int crash_in_commit(void *path)
 {
-    sqlite3 *db = NULL;
+    static sqlite3 *db; /* reachable to the end, so that valgrind finds no leak */
     T_CHILD(sqlite3_open(path, &db) == SQLITE_OK);
     T_CHILD(sqlite3_exec(db, "PRAGMA cache_size = 5; BEGIN; UPDATE t SET a = 1000, b = b || 'x'",
                          NULL, NULL, NULL) == SQLITE_OK);
