@@ -55,7 +55,7 @@ async def shared_by_accident(path: Path) -> None:
 
 
 async def one_each(path: Path) -> None:
-    async def count(least: int) -> int:
+    async def count(least: int) -> object:
         async with looplite.connect(path) as db:
             sql = "SELECT count(*) FROM account WHERE amount >= ?"
             rows = await db.execute_fetchall(sql, (least,))
