@@ -151,6 +151,11 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     lli_unlock(&conn->mu);
     while ((node = lli_list_pop(&failed)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
+        if (request->op == LLI_OP_CLOSE) {
+            lli_lock(&conn->mu);
+            conn->closing = conn->autoclosing; /* it can be closed again */
+            lli_unlock(&conn->mu);
+        }
         if (request != mine && lli_request_claim(request)) {
             lli_error_set(&request->error, LL_ESYS, "%s", ll_last_error());
             lli_request_finish(request);
@@ -166,11 +171,6 @@ static ll_status call_worker_or_fail(ll_conn *conn, ll_request *request)
     if (status == LL_OK)
         return LL_OK;
     fail_queued(conn, request);
-    if (request->op == LLI_OP_CLOSE) {
-        lli_lock(&conn->mu);
-        conn->closing = false;
-        lli_unlock(&conn->mu);
-    }
     lli_conn_unref(conn);
     if (lli_request_internal(request))
         return LL_OK; /* it stays queued */
@@ -466,6 +466,9 @@ bool lli_conn_is_at_rest(ll_conn *conn)
     lli_lock(&conn->mu);
     bool rest = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) &&
                 conn->snapshot.open && !conn->snapshot.in_transaction && !conn->closing;
+    /* An adopted handle may be used beside us: what it says now counts. Nobody else closes it. */
+    if (rest && conn->db.adopted)
+        rest = lli_sq.get_autocommit(conn->db.handle) != 0;
     lli_unlock(&conn->mu);
     return rest;
 }

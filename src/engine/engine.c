@@ -19,6 +19,9 @@
 #include "platform/clock.h"
 #include "platform/fork.h"
 
+#include <errno.h>
+#include <string.h>
+
 static const uint64_t default_turn_ns = LLI_MS / 2;
 static const uint64_t default_attempt_ns = LLI_MS / 5;
 
@@ -253,6 +256,7 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     LL_TRY(lli_engine_check(engine, "ll_engine_dispatch"));
     if (engine->dispatching)
         return lli_refuse(LL_EINVAL, "ll_engine_dispatch: called from inside a callback");
+    lli_engine_ref(engine); /* it may be abandoned by another thread while a callback runs */
     engine->dispatching = true;
     ll_engine_new_turn(engine);
     /* Each is drained before what it announces is looked at, so that what comes later announces itself
@@ -270,6 +274,7 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
         request = next;
     }
     engine->dispatching = false;
+    lli_engine_unref(engine);
     if (ret_count)
         *ret_count = count;
     return LL_OK;
@@ -284,7 +289,13 @@ ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns, size_t *ret_coun
         return lli_refuse(LL_EINVAL, "ll_engine_wait: called from inside a callback");
     if (ret_count)
         *ret_count = 0;
-    if (ll_engine_outstanding(engine) == 0 || !lli_pollset_wait(&engine->pollset, timeout_ns))
+    if (ll_engine_outstanding(engine) == 0)
+        return LL_OK;
+    int ready = lli_pollset_wait(&engine->pollset, timeout_ns);
+    if (ready < 0)
+        return lli_refuse(LL_ESYS, "ll_engine_wait: the descriptor cannot be polled: %s",
+                          strerror(errno));
+    if (ready == 0)
         return LL_OK;
     return ll_engine_dispatch(engine, ret_count);
 }
@@ -321,8 +332,8 @@ size_t ll_engine_outstanding(const ll_engine *engine)
     return engine ? atomic_load_explicit(&engine->outstanding_count, memory_order_relaxed) : 0;
 }
 
-/* Stops all requests of the engine. */
-static void stop_all(ll_engine *engine)
+/* Stops all requests of the engine, each once. */
+static void stop_all(ll_engine *engine, enum lli_stop why)
 {
     for (;;) {
         ll_request *request = NULL;
@@ -330,7 +341,8 @@ static void stop_all(ll_engine *engine)
         for (struct lli_node *node = lli_list_first(&engine->outstanding); node;
              node = lli_list_next(&engine->outstanding, node)) {
             ll_request *candidate = LLI_CONTAINER_OF(node, ll_request, engine_node);
-            if (atomic_load_explicit(&candidate->stop, memory_order_relaxed) != LLI_STOP_CLOSE) {
+            if (candidate->swept != why) {
+                candidate->swept = why;
                 request = ll_request_ref(candidate);
                 break;
             }
@@ -338,7 +350,7 @@ static void stop_all(ll_engine *engine)
         lli_unlock(&engine->mu);
         if (!request)
             return;
-        lli_request_stop(request, LLI_STOP_CLOSE);
+        lli_request_stop(request, why);
         ll_request_unref(request);
     }
 }
@@ -347,9 +359,13 @@ void ll_engine_free(ll_engine *engine)
 {
     if (!engine || lli_engine_foreign(engine))
         return;
-    assert(!engine->dispatching);
+    if (engine->dispatching) {
+        (void)lli_refuse(LL_EINVAL,
+                         "ll_engine_free: called from inside a callback; nothing is freed");
+        return;
+    }
     while (ll_engine_outstanding(engine) > 0) {
-        stop_all(engine); /* also what callbacks have submitted meanwhile */
+        stop_all(engine, LLI_STOP_CLOSE); /* also what callbacks have submitted meanwhile */
         if (engine->crew->step)
             lli_crew_run_here(engine->crew);
         if (ll_engine_wait(engine, -1, NULL) != LL_OK)
@@ -366,7 +382,8 @@ void ll_engine_abandon(ll_engine *engine)
     if (!engine || lli_engine_foreign(engine))
         return;
     atomic_store(&engine->closed, true);
-    stop_all(engine);
+    stop_all(engine,
+             LLI_STOP_CANCEL); /* a commit that is queued still happens, a running write ends */
     drop_finished(engine);
     lli_crew_leave_engine(engine->crew, false);
     lli_engine_unref(engine);

@@ -20,8 +20,9 @@ struct ll_engine {
     uint64_t turn_ns, attempt_ns;
 
     /* any thread */
-    atomic_uint refs;                /* last unref is acq_rel */
-    _Atomic(ll_request *) finished;  /* stack; push is a release, the loop's exchange an acquire */
+    atomic_uint refs; /* last unref is acq_rel */
+    _Atomic(ll_request *)
+        finished; /* stack; seq_cst, as `closed`, with which it pairs: see lli_engine_post() */
     atomic_bool closed;              /* seq_cst, pairs with the push: see lli_engine_post() */
     _Atomic uintptr_t loop;          /* the loop's thread, see turn.c; relaxed, written by it */
     atomic_size_t outstanding_count; /* relaxed */

@@ -60,6 +60,7 @@ struct ll_request {
     struct lli_node queue_node;
 
     /* under engine->mu */
+    enum lli_stop swept; /* the stop that the engine's end has sent it */
     struct lli_node engine_node;
     struct lli_timer timer;
 

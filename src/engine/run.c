@@ -104,7 +104,8 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
     }
     lli_error_from_sqlite(&request->error, conn->db.handle, rc);
     int primary = rc & 0xff;
-    bool doubtful = primary == SQLITE_IOERR && !request->read_only;
+    /* A COMMIT counts as one that reads only (sqlite3_stmt_readonly()). */
+    bool doubtful = primary == SQLITE_IOERR && (!request->read_only || conn->db.guard.committing);
     request->outcome = changed || doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
 }
 
@@ -122,6 +123,28 @@ bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t
     atomic_fetch_add_explicit(&conn->crew->stats.gate_waits, 1, memory_order_relaxed);
     *ret_park_ns = until - now;
     return true;
+}
+
+void lli_run_before_busy_pragma(ll_conn *conn)
+{
+    uint64_t ms = conn->busy_timeout_ns / LLI_MS;
+    lli_sq.busy_timeout(conn->db.handle, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+void lli_run_after_busy_pragma(ll_conn *conn)
+{
+    static const char sql[] = "PRAGMA busy_timeout";
+    struct lli_stmt *stmt;
+    struct lli_error error = {0};
+    if (lli_stmt_take(&conn->db.cache, sql, sizeof sql - 1, &stmt, &error) == LL_OK) {
+        if (lli_sq.step(stmt->raw) == SQLITE_ROW) {
+            int ms = lli_sq.column_int(stmt->raw, 0);
+            conn->busy_timeout_ns = ms > 0 ? (uint64_t)ms * LLI_MS : 0;
+        }
+        lli_stmt_give(&conn->db.cache, stmt);
+    }
+    lli_error_done(&error);
+    lli_guard_install(&conn->db.guard, conn->db.handle);
 }
 
 int lli_run_text(ll_conn *conn, const char *sql)

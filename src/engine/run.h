@@ -38,6 +38,10 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
 /* Whether a statement that writes has to wait for its turn at the file's gate; sets *ret_park_ns. The guard
  * must be armed. */
 bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns);
+/* Around a PRAGMA busy_timeout, which SQLite answers by putting its own busy handler in our place: lets it
+ * read and set the connection's timeout, and puts ours back. */
+void lli_run_before_busy_pragma(ll_conn *conn);
+void lli_run_after_busy_pragma(ll_conn *conn);
 /* Runs a text of ours to its end. */
 int lli_run_text(ll_conn *conn, const char *sql);
 

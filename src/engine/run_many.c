@@ -39,8 +39,11 @@ static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
     return rc;
 }
 
-static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before)
 {
+    /* OR FAIL keeps what the failing row has done; after an I/O error nobody knows. */
+    bool changed = lli_db_total_changes(&conn->db) != before ||
+                   (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
     lli_stmt_give(&conn->db.cache, stmt);
     bool atomic = request->in.many.many.atomic;
     int rc = end_savepoint(conn, request, true);
@@ -50,7 +53,7 @@ static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stm
         request->outcome = LL_NOT_APPLIED;
         request->changes = 0;
     } else {
-        request->outcome = request->progress > 0 ? LL_UNKNOWN : LL_NOT_APPLIED;
+        request->outcome = request->progress > 0 || changed ? LL_UNKNOWN : LL_NOT_APPLIED;
     }
 }
 
@@ -73,6 +76,7 @@ static int run_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
 enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     const ll_many *many = &request->in.many.many;
+    int64_t before = lli_db_total_changes(&conn->db);
     struct lli_stmt *stmt;
     lli_run_arm(conn, request, true, false);
     if (lli_stmt_take(&conn->db.cache, many->text, request->in.many.size, &stmt, &request->error) !=
@@ -97,7 +101,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
     if (stop != LLI_STOP_NONE) { /* taken up again after a lock, but stopped meanwhile */
         lli_request_set_stopped(request, stop, request->progress > 0);
-        many_failed(conn, request, stmt);
+        many_failed(conn, request, stmt, before);
         return LLI_RUN_DONE;
     }
     bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
@@ -115,7 +119,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     while (rc == SQLITE_DONE && stmt->raw && request->progress < many->rows) {
         /* Between two rows anything may stop it; inside one only what is interruptible. */
         stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
-        if (stop != LLI_STOP_NONE && !(request->flags & LL_SUBMIT_SHIELD)) {
+        if (stop != LLI_STOP_NONE) { /* never set by cancelling what is shielded */
             conn->db.guard.stopped = stop;
             rc = SQLITE_INTERRUPT;
             break;
@@ -141,7 +145,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     }
     if (request->error.pub.status == LL_OK)
         lli_run_fail(conn, request, rc, false);
-    many_failed(conn, request, stmt);
+    many_failed(conn, request, stmt, before);
     return LLI_RUN_DONE;
 }
 
@@ -181,15 +185,10 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
         conn->db.guard.interruptible = read_only || (request->flags & LL_SUBMIT_INTERRUPT);
         bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
         if (busy_pragma)
-            lli_sq.busy_timeout(conn->db.handle, (int)(conn->busy_timeout_ns / LLI_MS));
-        while ((rc = lli_run_step(conn, stmt, read_only)) == SQLITE_ROW) {
-            if (busy_pragma) {
-                int ms = lli_sq.column_int(stmt, 0);
-                conn->busy_timeout_ns = ms > 0 ? (uint64_t)ms * LLI_MS : 0;
-            }
-        }
+            lli_run_before_busy_pragma(conn);
+        while ((rc = lli_run_step(conn, stmt, read_only)) == SQLITE_ROW) {}
         if (busy_pragma)
-            lli_guard_install(&conn->db.guard, conn->db.handle);
+            lli_run_after_busy_pragma(conn);
         /* The error has to be read before the statement is finalised. */
         if (rc != SQLITE_DONE && !((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_INTERRUPT))
             lli_run_fail(conn, request, rc, false);
@@ -220,7 +219,7 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
     while (rc == SQLITE_OK && !script_at_end(request)) {
         enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop,
                                                                  memory_order_relaxed);
-        if (stop != LLI_STOP_NONE && !(request->flags & LL_SUBMIT_SHIELD)) {
+        if (stop != LLI_STOP_NONE) { /* never set by cancelling what is shielded */
             conn->db.guard.stopped = stop;
             rc = SQLITE_INTERRUPT;
             break;
@@ -235,11 +234,13 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
     }
     if (rc == WAIT_AT_GATE || lli_run_should_park(conn, request, rc, kind, ret_park_ns))
         return LLI_RUN_PARK;
+    bool changed = lli_db_total_changes(&conn->db) != before;
     if (request->error.pub.status == LL_OK)
-        lli_run_fail(conn, request, rc, false);
+        lli_run_fail(conn, request, rc, changed);
     if (request->error.pub.sql_offset >= 0) /* from the start of the whole text */
         request->error.pub.sql_offset += (int)request->position;
-    request->outcome = request->progress > 0 || request->outcome == LL_UNKNOWN ? LL_UNKNOWN
-                                                                               : LL_NOT_APPLIED;
+    request->outcome = request->progress > 0 || changed || request->outcome == LL_UNKNOWN
+                         ? LL_UNKNOWN
+                         : LL_NOT_APPLIED;
     return LLI_RUN_DONE;
 }

@@ -62,7 +62,12 @@ static int run_pragma(ll_conn *conn, const char *pragma, enum lli_kind *ret_kind
     memcpy(text, "PRAGMA ", 7);
     memcpy(text + 7, pragma, size + 1);
     *ret_kind = lli_classify(text, size + 7);
+    bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
+    if (busy_pragma)
+        lli_run_before_busy_pragma(conn);
     int rc = lli_run_text(conn, text);
+    if (busy_pragma)
+        lli_run_after_busy_pragma(conn);
     lli_free(text);
     return rc;
 }

@@ -26,21 +26,6 @@ enum {
 };
 static const uint64_t first_batch_ns = 5 * LLI_MS;
 
-/* Answers PRAGMA busy_timeout, which SQLite would answer by putting its own handler in our place. */
-static void before_busy_pragma(ll_conn *conn)
-{
-    uint64_t ms = conn->busy_timeout_ns / LLI_MS;
-    lli_sq.busy_timeout(conn->db.handle, ms > INT32_MAX ? INT32_MAX : (int)ms);
-}
-
-static void after_busy_pragma(ll_conn *conn, const ll_batch *batch)
-{
-    const ll_value *row = ll_batch_row(batch, 0);
-    if (row && row[0].type == LL_INTEGER)
-        conn->busy_timeout_ns = row[0].as.integer > 0 ? (uint64_t)row[0].as.integer * LLI_MS : 0;
-    lli_guard_install(&conn->db.guard, conn->db.handle);
-}
-
 static ll_batch *last_batch(const ll_request *request)
 {
     struct lli_node *node = lli_list_last(&request->batches);
@@ -304,8 +289,8 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
     }
     if (stmt->kind != LLI_KIND_PRAGMA_BUSY_TIMEOUT)
         return carry_on(conn, request, stmt, before, ret_park_ns);
-    before_busy_pragma(conn);
+    lli_run_before_busy_pragma(conn);
     enum lli_run_result result = carry_on(conn, request, stmt, before, ret_park_ns);
-    after_busy_pragma(conn, last_batch(request));
+    lli_run_after_busy_pragma(conn);
     return result;
 }

@@ -129,7 +129,7 @@ static ll_request *claim_waiter(ll_cursor *cursor)
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
         if (lli_request_claim(request))
             return request;
-        ll_request_unref(request); /* not the last reference: its finisher has one */
+        ll_request_unref(request); /* dropped, and perhaps told already */
     }
     return NULL;
 }
@@ -169,9 +169,8 @@ void lli_stream_pump(ll_cursor *cursor)
     bool live = cursor->state == LLI_STREAM_LIVE;
     size_t rows = cursor->batch_rows;
     cursor->pump_runs = live;
-    /* A stop that came before it ran was meant for a request that is gone. */
-    unsigned cancel = LLI_STOP_CANCEL;
-    atomic_compare_exchange_strong(&cursor->pump.stop, &cancel, LLI_STOP_NONE);
+    /* A stop that came before it ran was meant for what is gone. */
+    atomic_store(&cursor->pump.stop, LLI_STOP_NONE);
     lli_unlock(&cursor->mu);
 
     struct lli_error error = {0};

@@ -62,6 +62,10 @@ ll_status lli_submit(ll_request *request, ll_request **ret_request)
         ll_request_unref(request);
         return status;
     }
+    unsigned stop = atomic_load_explicit(&request->stop, memory_order_relaxed);
+    if (stop !=
+        LLI_STOP_NONE) /* its deadline passed, on the loop's thread, before it stood in the queue */
+        lli_request_stop(request, (enum lli_stop)stop);
     hand_out(request, ret_request);
     return LL_PENDING;
 }

@@ -329,12 +329,19 @@ static void *worker_main(void *arg)
     }
     crew->threads--;
     bool orphaned = crew->orphaned;
+    /* Whoever leaves joins the one that left before, so at most one thread waits to be joined. */
+    struct lli_node *before = lli_list_pop(&crew->left);
     if (orphaned)
         lli_thread_detach_self();
     else
         lli_list_push(&crew->left, &worker->node);
     lli_cond_broadcast(&crew->gone);
     lli_unlock(&crew->mu);
+    if (before) {
+        struct worker *left = LLI_CONTAINER_OF(before, struct worker, node);
+        lli_thread_join(left->thread);
+        lli_free(left);
+    }
     if (orphaned)
         lli_free(worker);
     lli_crew_unref(crew);

@@ -22,7 +22,7 @@ void lli_pollset_set_timer(struct lli_pollset *set, uint64_t due_ns);
  * queue afterwards. Loop only. */
 void lli_pollset_drain_timer(struct lli_pollset *set);
 void lli_pollset_drain_wake(struct lli_pollset *set);
-/* Waits until it is readable; false when `timeout_ns` (negative: none) has passed. Loop only. */
-bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns);
+/* Waits until it is readable: 1; 0 when `timeout_ns` (negative: none) has passed; -1 with errno. Loop only. */
+int lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns);
 
 #endif

@@ -112,7 +112,7 @@ void lli_pollset_drain_wake(struct lli_pollset *set)
     drain(set->wake_fd);
 }
 
-bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
+int lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
 {
     uint64_t until = timeout_ns < 0 ? LLI_NEVER : lli_deadline_after((uint64_t)timeout_ns);
     for (;;) {
@@ -126,12 +126,10 @@ bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
             limit = &span;
         }
         int ready = ppoll(&poller, 1, limit, NULL);
-        if (ready > 0)
-            return true;
-        if (ready == 0)
-            return false;
+        if (ready >= 0)
+            return ready;
         if (errno != EINTR)
-            return false;
+            return -1;
     }
 }
 #else

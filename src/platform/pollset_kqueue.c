@@ -89,7 +89,7 @@ void lli_pollset_drain_wake(struct lli_pollset *set)
     (void)set;
 }
 
-bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
+int lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
 {
     uint64_t until = timeout_ns < 0 ? LLI_NEVER : lli_deadline_after((uint64_t)timeout_ns);
     for (;;) {
@@ -101,10 +101,10 @@ bool lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
             limit = left > INT32_MAX ? INT32_MAX : (int)left;
         }
         int ready = poll(&poller, 1, limit);
-        if (ready != 0 && !(ready < 0 && errno == EINTR))
-            return ready > 0;
-        if (ready == 0 && limit >= 0)
-            return false;
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return ready;
+        if (ready == 0 && limit >= 0 && limit < INT32_MAX)
+            return 0;
     }
 }
 #else

@@ -1,7 +1,8 @@
 /* thread.c: POSIX threads.
  *
  * Workers run with all signals blocked and, on Linux, at nice +5: with as many busy threads as cores
- * the kernel then prefers the event loop. A failing mutex operation is a defect of ours and asserts. */
+ * the kernel then prefers the event loop. Their stacks are as large as a main thread's usual one, whatever
+ * the C library's default: an adopted connection is opened by its owner's code, in whatever language. A failing mutex operation is a defect of ours and asserts. */
 #include "platform/thread.h"
 
 #include "base/fault.h"
@@ -20,7 +21,7 @@
 
 enum {
     WORKER_NICE = 5,
-    WORKER_STACK = 512 * 1024
+    WORKER_STACK = 8 * 1024 * 1024
 };
 
 void lli_mutex_init(lli_mutex *mutex)
