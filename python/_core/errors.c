@@ -17,7 +17,8 @@
 #define CODES(X)                                                                                   \
     X(ABORT)                                                                                       \
     X(ABORT_ROLLBACK)                                                                              \
-    X(AUTH) X(AUTH_USER) X(BUSY) X(BUSY_RECOVERY) X(BUSY_SNAPSHOT) X(BUSY_TIMEOUT) X(CANTOPEN) X(  \
+    X(AUTH)                                                                                        \
+    X(AUTH_USER) X(BUSY) X(BUSY_RECOVERY) X(BUSY_SNAPSHOT) X(BUSY_TIMEOUT) X(CANTOPEN) X(          \
         CANTOPEN_CONVPATH) X(CANTOPEN_DIRTYWAL) X(CANTOPEN_FULLPATH) X(CANTOPEN_ISDIR)             \
         X(CANTOPEN_NOTEMPDIR) X(CANTOPEN_SYMLINK) X(CONSTRAINT) X(CONSTRAINT_CHECK) X(             \
             CONSTRAINT_COMMITHOOK) X(CONSTRAINT_DATATYPE) X(CONSTRAINT_FOREIGNKEY)                 \
