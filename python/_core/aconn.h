@@ -17,8 +17,8 @@ typedef enum lp_conn_phase {
 typedef struct lp_conn lp_conn;
 struct lp_conn {
     PyObject_HEAD
-        /* fixed after __init__ */
-        lp_state *st;
+    /* fixed after __init__ */
+    lp_state *st;
     PyObject *module; /* keeps st alive */
     PyObject *connector;
     Py_ssize_t chunk; /* iter_chunk_size */

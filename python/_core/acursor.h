@@ -12,8 +12,8 @@ enum {
 
 typedef struct lp_cursor {
     PyObject_HEAD
-        /* fixed after __init__ */
-        lp_state *st;
+    /* fixed after __init__ */
+    lp_state *st;
     lp_conn *conn; /* owned */
 
     /* GIL */

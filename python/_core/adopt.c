@@ -26,12 +26,18 @@
  * (module.c) therefore ends the workers while Python is whole; after it `gone` is set and whatever
  * comes late leaves Python alone, leaking what it holds.
  *
+ * A worker keeps its PyThreadState from its first open until it leaves, by one PyGILState_Ensure() that a
+ * thread-specific destructor takes back: making one each time costs more than the rest of an open
+ * and close, and every one that is made runs into what tracemalloc.stop() frees without a lock (CPython
+ * gh-128679).
+ *
  * Reference counts: the core has one reference to the opener from lp_opener_adopt() until release,
  * the Connection has another. The opener knows neither of them, so there is no cycle. */
 #include "adopt.h"
 
 #include "sqlite_table.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -67,6 +73,35 @@ struct lp_opener {
     PyObject *connection; /* the sqlite3.Connection, while it is open */
     PyObject *error;      /* what open or close raised */
 };
+
+/* ---- workers and Python ------------------------------------------------------------------------ */
+
+/* Process-wide, made at import: its destructor runs when a thread that has entered Python ends. */
+static pthread_key_t entered;
+
+/* Gives back the thread state that enter() kept. Python's own key may have been cleared by now, so
+ * PyGILState_* no longer knows this thread. */
+static void thread_leaves(void *kept)
+{
+    if (atomic_load_explicit(&gone, memory_order_acquire))
+        return;
+    PyThreadState *state = kept;
+    PyEval_RestoreThread(state);
+    PyThreadState_Clear(state);
+    PyThreadState_DeleteCurrent();
+}
+
+/* Takes the GIL, on any thread, held or not. False: Python is gone, touch nothing of it. */
+static bool enter(PyGILState_STATE *ret_gil)
+{
+    if (atomic_load_explicit(&gone, memory_order_acquire))
+        return false;
+    bool first = PyGILState_GetThisThreadState() == NULL;
+    *ret_gil = PyGILState_Ensure();
+    if (first && pthread_setspecific(entered, PyThreadState_Get()) == 0)
+        (void)PyGILState_Ensure(); /* kept until the thread ends */
+    return true;
+}
 
 /* ---- the slot ---------------------------------------------------------------------------------- */
 
@@ -118,6 +153,11 @@ static sqlite3 *handle_of(lp_state *st, PyObject *connection)
 int lp_adopt_init(PyObject *module, lp_state *st)
 {
     (void)module;
+    static atomic_bool made;
+    if (!atomic_exchange(&made, true) && pthread_key_create(&entered, thread_leaves) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
     PyObject *arguments = Py_BuildValue("(s)", ":memory:");
     PyObject *connection = arguments ? connect_armed(st, arguments, NULL) : NULL;
     Py_XDECREF(arguments);
@@ -350,9 +390,9 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
 static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     (void)ret_message; /* the exception is kept whole instead */
-    if (atomic_load_explicit(&gone, memory_order_acquire))
+    PyGILState_STATE gil;
+    if (!enter(&gil))
         return SQLITE_INTERRUPT;
-    PyGILState_STATE gil = PyGILState_Ensure();
     int rc = open_with_python(arg, ret_db);
     PyGILState_Release(gil);
     return rc;
@@ -363,9 +403,9 @@ static int opener_close(void *arg, sqlite3 *db)
 {
     (void)db;
     lp_opener *opener = arg;
-    if (atomic_load_explicit(&gone, memory_order_acquire))
+    PyGILState_STATE gil;
+    if (!enter(&gil))
         return SQLITE_INTERRUPT;
-    PyGILState_STATE gil = PyGILState_Ensure();
     int rc = SQLITE_OK;
     PyObject *connection = opener->connection;
     opener->connection = NULL;
@@ -383,9 +423,9 @@ static int opener_close(void *arg, sqlite3 *db)
 /* ll_adopt.release: on any thread, with or without the GIL. */
 static void opener_release(void *arg)
 {
-    if (atomic_load_explicit(&gone, memory_order_acquire))
+    PyGILState_STATE gil;
+    if (!enter(&gil))
         return;
-    PyGILState_STATE gil = PyGILState_Ensure();
     lp_opener_unref(arg);
     PyGILState_Release(gil);
 }

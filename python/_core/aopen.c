@@ -12,7 +12,8 @@
 
 /* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
 typedef struct connector {
-    PyObject_HEAD lp_state *st;
+    PyObject_HEAD
+    lp_state *st;
     PyObject *database, *keywords;
 } connector;
 

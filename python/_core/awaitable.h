@@ -46,8 +46,8 @@ enum {
 
 struct lp_call {
     PyObject_HEAD
-        /* fixed after creation */
-        lp_state *st; /* the type keeps it alive */
+    /* fixed after creation */
+    lp_state *st; /* the type keeps it alive */
     const lp_op *op;
     PyObject *owner;    /* the Connection or Cursor it is a call of */
     PyObject *sql;      /* first argument, or NULL */

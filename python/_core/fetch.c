@@ -342,7 +342,8 @@ const lp_op lp_op_fetchone = {
 /* The iterator. A row at hand is made in __anext__() and given by a finished awaitable; only when none
  * is, or the slice is over, a call is made. */
 typedef struct rows {
-    PyObject_HEAD lp_state *st;
+    PyObject_HEAD
+    lp_state *st;
     lp_cursor *cursor;
     unsigned taken; /* rows since the last look at the clock */
 } rows;

@@ -8,8 +8,8 @@
 
 struct lp_loop {
     PyObject_HEAD
-        /* fixed after creation */
-        lp_state *st;   /* the type keeps it alive */
+    /* fixed after creation */
+    lp_state *st;       /* the type keeps it alive */
     PyObject *loop_ref; /* weak: the asyncio loop keeps us, not we it */
     PyObject *key;      /* in st->loops */
 

@@ -5,7 +5,8 @@
 #include "awaitable.h"
 
 typedef struct ready {
-    PyObject_HEAD PyObject *value;
+    PyObject_HEAD
+    PyObject *value;
 } ready;
 
 PyObject *lp_ready_new(lp_state *st, PyObject *value)
