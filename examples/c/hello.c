@@ -26,10 +26,12 @@ int main(void)
 
     if (ll_engine_new(NULL, &engine) != LL_OK)
         return 1;
-    if (!finished(ll_conn_open(engine, ":memory:", NULL, NULL, &conn, &open), open))
+    ll_status status = ll_conn_open(engine, ":memory:", NULL, NULL, &conn, &open);
+    if (!finished(status, open))
         goto done;
     ll_value name = ll_text("world");
-    if (!finished(ll_query(conn, "SELECT 'hello, ' || ?1", &name, 1, NULL, &query), query))
+    status = ll_query(conn, "SELECT 'hello, ' || ?1", &name, 1, NULL, &query);
+    if (!finished(status, query))
         goto done;
     ll_batch *batch = ll_request_take_batch(query);
     puts(ll_batch_row(batch, 0)[0].as.text);

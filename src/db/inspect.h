@@ -1,11 +1,34 @@
-/* inspect.h: what EXPLAIN says of a statement's program. */
+/* inspect.h: what the program of a prepared statement is. Owner of the connection only. */
 #ifndef LLI_DB_INSPECT_H
 #define LLI_DB_INSPECT_H
 
+#include "db/bounded.h"
 #include "db/stmtcache.h"
 
-/* Whether the program opens a virtual table. Asked once per prepared statement; a statement that cannot
- * be explained counts as one that does. */
+/* Reads EXPLAIN of this text on this connection. `known` is false if that fails. Calls the user's authorizer,
+ * as any prepare (a trace callback is not told); and if the text writes, sets changes() to 0. */
+struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size);
+
+/* The program of this very statement on this connection. It is read when it is first asked for, and again
+ * after SQLite has prepared the statement again. Not known: of PRAGMA, DDL and everything else that
+ * is not SELECT, WITH, VALUES or DML; of a write outside a transaction, and of one that speaks of changes().
+ *
+ * It holds as long as the schema of "main" has the `cookie` that it names: a step that finds another one
+ * prepares the statement again, and what runs then is a program that nobody has looked at. Before a write is
+ * run on the loop, the cookie must have been compared inside the same transaction. */
+const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct lli_stmt *stmt);
+
+/* The same for a read, but takes what another connection has found if `cookie` (from lli_schema_cookie())
+ * says that it looked at the same schema: saves EXPLAIN, is right but for settings of the connection that
+ * change plans. Good enough for an attempt, whose budget bounds a wrong answer. `stmt->cost` must be set for
+ * it to save anything. */
+const struct lli_program *lli_stmt_program_hint(struct lli_stmtcache *cache, struct lli_stmt *stmt,
+                                                uint32_t cookie);
+
+/* The schema cookie of "main", as the file has it now. Errors: LL_ESQL, LL_EBUSY, LL_ENOMEM. */
+ll_status lli_schema_cookie(struct lli_stmtcache *cache, uint32_t *ret_cookie);
+
+/* Whether a read opens a virtual table. True when that is not known, and for every write. */
 bool lli_stmt_uses_vtab(struct lli_stmtcache *cache, struct lli_stmt *stmt);
 
 #endif

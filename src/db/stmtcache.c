@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "db/api.h"
+#include "db/cost.h"
 #include "db/sqlerror.h"
 
 #include <limits.h>
@@ -32,6 +33,7 @@ static void stmt_free(struct lli_stmtcache *cache, struct lli_stmt *stmt)
         lli_list_remove(&stmt->lru);
     lli_sq.finalize(stmt->raw);
     ll_columns_unref(stmt->columns);
+    lli_cost_unref(stmt->cost);
     lli_free(stmt);
 }
 

@@ -5,11 +5,20 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/status.h"
+#include "db/bounded.h"
 #include "db/classify.h"
 #include "db/columns.h"
 
 #include <looplite/row.h>
 #include <sqlite3.h>
+
+struct lli_cost;
+
+enum lli_inspected {
+    LLI_INSPECTED_NOT,
+    LLI_INSPECTED_SHARED, /* by another connection */
+    LLI_INSPECTED_OWN
+};
 
 struct lli_stmt {
     struct lli_map_entry entry; /* key: the text; in the map only while `cached` */
@@ -17,10 +26,13 @@ struct lli_stmt {
     sqlite3_stmt *raw;          /* NULL for a text without a statement */
     enum lli_kind kind;
     bool cached, in_use, read_only, has_rows;
-    bool inspected, uses_vtab; /* see inspect.h */
-    int reprepared;            /* SQLite's counter when `columns` was read */
-    ll_columns *columns;       /* NULL until asked for */
-    unsigned pins;             /* ll_stmt handles; never evicted while above 0 */
+    enum lli_inspected inspected; /* where `program` comes from; see inspect.h */
+    int inspected_at;             /* SQLite's counter of preparations when it was read */
+    struct lli_program program;
+    struct lli_cost *cost; /* its history, a reference; NULL: none, until somebody sets it */
+    int reprepared;        /* SQLite's counter when `columns` was read */
+    ll_columns *columns;   /* NULL until asked for */
+    unsigned pins;         /* ll_stmt handles; never evicted while above 0 */
     char sql[];
 };
 

@@ -36,7 +36,6 @@ static void adopts_with_options(void **state)
     sqlite3 *other = t_raw_open(t_path(t, "a.db"));
     t_raw(other, "BEGIN EXCLUSIVE");
     ll_request_unref(t_exec_fails(conn, "INSERT INTO t VALUES(1)", LL_EBUSY));
-    T_CHECK(t_stats(t->engine).parks > 0);
     t_close(conn);
     /* no busy handler is left behind */
     T_CHECK(t_raw_try(db, "INSERT INTO t VALUES(1)") == SQLITE_BUSY);

@@ -531,6 +531,43 @@ static void before_the_end_a_request_says_nothing(void **state)
     t_close(conn);
 }
 
+static void what_became_of_a_failed_statement(void **state)
+{
+    static const struct {
+        const char *sql;
+        ll_outcome outcome;
+        int64_t rows;
+    } cases[] = {
+        {"INSERT INTO t VALUES(2), (1)", LL_NOT_APPLIED, 1},
+        {"INSERT OR ABORT INTO t VALUES(2), (1)", LL_NOT_APPLIED, 1},
+        {"INSERT OR FAIL INTO t VALUES(2), (1)", LL_UNKNOWN, 2}, /* the first row stands */
+        {"UPDATE OR FAIL t SET x = 7 - 3 * (x = 1)", LL_UNKNOWN, 2},
+        {"INSERT INTO nowhere VALUES(1)", LL_NOT_APPLIED, 2},
+        {"DELETE FROM t WHERE abs(CASE x WHEN 4 THEN -9223372036854775808 ELSE x END) > 0",
+         LL_NOT_APPLIED, 2},
+    };
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    t_exec(conn, "CREATE TABLE t(x INTEGER PRIMARY KEY CHECK(x <> 7))");
+    t_exec(conn, "INSERT INTO t VALUES(1)");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ll_request *request = t_exec_fails(conn, cases[i].sql, LL_ESQL);
+        if (ll_request_outcome(request) != cases[i].outcome)
+            t_fail(__FILE__, __LINE__, "outcome %d: %s", ll_request_outcome(request), cases[i].sql);
+        ll_request_unref(request);
+        T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), cases[i].rows);
+    }
+    /* one that ends the transaction around it */
+    t_exec(conn, "BEGIN");
+    t_exec(conn, "INSERT INTO t VALUES(100)");
+    ll_request *request = t_exec_fails(conn, "INSERT OR ROLLBACK INTO t VALUES(2)", LL_ESQL);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    T_CHECK(!t_state(conn).in_transaction);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t WHERE x = 100"), 0);
+    t_close(conn);
+}
+
 static void interrupt_ends_what_runs(void **state)
 {
     t_env *t = *state;
@@ -568,6 +605,7 @@ int main(void)
         T_TEST(a_nul_inside_the_text_is_refused),
         T_TEST(read_only_statements_only),
         T_TEST(before_the_end_a_request_says_nothing),
+        T_TEST(what_became_of_a_failed_statement),
         T_TEST(interrupt_ends_what_runs),
     };
     return T_RUN(tests);

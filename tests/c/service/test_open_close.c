@@ -317,6 +317,12 @@ static void wrong_arguments_are_named(void **state)
     REFUSED(ll_query(conn, NULL, NULL, 0, NULL, &request), "sql");
     REFUSED(ll_stream(conn, NULL, NULL, 0, NULL, &request), "sql");
     REFUSED(ll_conn_submit(conn, NULL, NULL, &request), "sql");
+    const char *const no_name[] = {NULL};
+    const ll_value one = ll_integer(1);
+    ll_sql nameless = {.text = "SELECT :a",
+                       .size = LL_NUL_TERMINATED,
+                       .params = {.values = &one, .names = no_name, .count = 1}};
+    REFUSED(ll_conn_submit(conn, &nameless, NULL, &request), "names");
     REFUSED(ll_exec_many(conn, NULL, NULL, &request), "many");
     REFUSED(ll_exec_many(conn, &many, NULL, &request), "text");
     many.text = "INSERT INTO t VALUES(?)";
