@@ -9,6 +9,7 @@
 #define LLI_DB_ATTEMPT_H
 
 #include "base/defs.h"
+#include "base/fault.h"
 
 /* Which guard ended an attempt; also the index of its counter in the statistics. */
 enum lli_bounce {
@@ -32,6 +33,13 @@ struct lli_attempt {
 /* The attempt that this thread is in, NULL when it is in none. */
 extern _Thread_local struct lli_attempt *lli_attempt_now;
 
+/* Puts this thread into an attempt that began now; it must be in none. Shielded: an inline write. */
+void lli_attempt_begin(struct lli_attempt *attempt, uint64_t budget_ns, bool shielded);
+/* Takes it out again. Anything but LLI_BOUNCE_NONE: throw the result away and run it on a worker. */
+enum lli_bounce lli_attempt_end(struct lli_attempt *attempt);
+/* "time", "disk", ... Static text. */
+const char *lli_bounce_name(enum lli_bounce bounce);
+
 /* Sets the bounce if none is set. */
 static inline void lli_attempt_bounce(struct lli_attempt *attempt, enum lli_bounce why)
 {
@@ -47,6 +55,18 @@ static inline bool lli_attempt_refuses(enum lli_bounce why)
         return false;
     lli_attempt_bounce(attempt, why);
     return true;
+}
+
+/* Whether an attempt of this thread has ended already: some calls of SQLite cannot report an error
+ * (xSleep), so the next one that can does it. */
+static inline bool lli_attempt_is_over(void)
+{
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (LLI_LIKELY(!attempt) || attempt->shielded)
+        return false;
+    if (LLI_FAULT(LLI_FAULT_ATTEMPT))
+        lli_attempt_bounce(attempt, LLI_BOUNCE_DISK);
+    return attempt->bounce != LLI_BOUNCE_NONE;
 }
 
 #endif

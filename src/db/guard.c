@@ -9,10 +9,16 @@
  * waits unless the connection already holds the write lock: then the statement has work behind it that
  * must not be given up (a COMMIT keeps its PENDING lock and so gets in as soon as the readers leave).
  * In all other cases it declines, the statement ends with SQLITE_BUSY before it did anything, and the
- * engine parks the connection on a timer. */
+ * engine parks the connection on a timer.
+ *
+ * In an attempt on the event loop (db/attempt.h) the busy handler declines at once, whatever the
+ * connection holds, and the progress handler also ends the statement when the attempt's time is up or
+ * another guard has fired. An inline write is never ended by either: its rows would be rolled back, and
+ * its transaction with them. */
 #include "db/guard.h"
 
 #include "db/api.h"
+#include "db/attempt.h"
 #include "platform/clock.h"
 
 /* A thousand machine steps take some 10 to 100 us; the handler's cost is not measurable at that rate. */
@@ -38,6 +44,17 @@ enum lli_stop lli_guard_check(const struct lli_guard *guard)
     return stop;
 }
 
+/* Whether the attempt that this thread is in has to end here. */
+static bool attempt_ends(void)
+{
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (LLI_LIKELY(!attempt))
+        return false;
+    if (lli_attempt_is_over())
+        return true;
+    return lli_now_ns() >= attempt->deadline_ns && lli_attempt_refuses(LLI_BOUNCE_TIME);
+}
+
 static int on_progress(void *arg)
 {
     struct lli_guard *guard = arg;
@@ -47,7 +64,7 @@ static int on_progress(void *arg)
         return 0;
     enum lli_stop stop = lli_guard_check(guard);
     if (stop == LLI_STOP_NONE)
-        return 0;
+        return attempt_ends();
     guard->stopped = stop;
     return 1;
 }
@@ -57,6 +74,10 @@ static int on_busy(void *arg, int times)
     (void)times;
     struct lli_guard *guard = arg;
     guard->lock_asked = true;
+    if (LLI_UNLIKELY(lli_attempt_now != NULL)) {
+        lli_attempt_refuses(LLI_BOUNCE_LOCK);
+        return 0;
+    }
     if (lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE || !guard->nap)
         return 0;
     enum lli_stop stop = lli_guard_check(guard);

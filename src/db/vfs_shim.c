@@ -1,26 +1,86 @@
-/* vfs_shim.c: a VFS between SQLite and its default VFS, forwarding every call.
+/* vfs_shim.c: a VFS between SQLite and its default VFS, which forwards every call, or refuses it.
  *
- *   SQLite -> looplite (struct shim_file) -> the default VFS's sqlite3_file, in the same allocation
+ *   SQLite -> looplite (struct lli_vfs_file) -> the default VFS's sqlite3_file, in the same allocation
  *
- * It is where reads on the event loop will be refused before they can block, and where tests make the
- * n-th call fail. It offers io_methods of version 2, without xFetch: a file opened through it is never
- * mapped into memory, so every page comes by xRead ([M] with a mapping, reads bypass the VFS and fault on
- * the disk where nobody can see it). The name given to xOpen is passed on as it is: SQLite keeps URI
- * parameters behind it.
+ * On a worker it forwards. In an attempt on the event loop (db/attempt.h) it refuses, with
+ * SQLITE_INTERRUPT, what could wait:
+ *
+ *   xRead                   if the page is not in memory (db/vfs_syscall.c) or the time is up
+ *   xWrite xSync xTruncate  always: a read that writes recovers a journal or spills dirty pages
+ *   xDelete xOpen           always: see below
+ *   xLock above SHARED      always: the first step of both
+ *   xLock xShmLock ...      if another thread is inside such a call for the same file: see below
+ *   xSleep                  does not sleep; the next call that can report an error does
+ *   any of these            once a guard has fired: SQLite is to end soon
+ *   xUnlock, unlocking by xShmLock, xClose, xShmUnmap: never, or a lock would be left behind
+ *
+ * An inline write (`shielded`) is refused nothing. A lock that the kernel does not give is SQLite's own
+ * affair: it asks the busy handler, which ends the attempt.
+ *
+ * Opening. The first read of a connection opens the -wal file, the first after a crash a journal, a sort
+ * that is too large a temporary file; the first read of the wal-index maps it. All of that takes the one
+ * mutex of all unix files, and looks up names on the disk. It is told as LLI_BOUNCE_WRITE, not as
+ * LLI_BOUNCE_MUTEX, because waiting does not help: it has to be done once, by a worker. The same holds
+ * for each further region of the wal-index (one for 4 096 frames).
+ *
+ * The mutexes of os_unix. xLock, xShmLock and their like hold a mutex of the file around a system call.
+ * [M] A worker that was preempted there kept reads on the loop waiting for up to 26 ms. So each file has
+ * a gate that counts who is inside; an attempt that finds somebody waits for some pauses of the processor
+ * (two loops on one file would otherwise bounce each other all the time: a lock takes 0.5 us), then gives
+ * up before it calls. The count is a hint: a worker may enter between the look and the call, so a few
+ * nanoseconds of the 26 ms are left. It is no lock, because a call may wait for long (SQLite built with
+ * SETLK_TIMEOUT), and the unlocking that would end the wait must get past it. xShmBarrier takes the mutex
+ * of all files "for redundancy" with each read; in an attempt a barrier of the processor stands for it.
+ *
+ * Gates are found by a hash of device and inode in a fixed table: two files that share one bounce a
+ * little more often, and nothing has to be allocated, found, or freed at the right moment.
+ *
+ * Which file it is: stat() on the name just after xOpen, since no descriptor is at hand and opening one
+ * of our own would drop the locks when it is closed; then fstat() at the first read, made by the hook on
+ * the real descriptor (sqlite3_open_v2() reads the header, so this happens within it). If the name leads
+ * to another file later, SQLITE_FCNTL_HAS_MOVED tells, which lli_vfs_file_facts() asks.
+ *
+ * The shim offers io_methods of version 2, without xFetch: a file opened through it is never mapped into
+ * memory, so every page comes by xRead ([M] with a mapping, reads bypass the VFS and fault on the disk
+ * where nobody can see it). The name given to xOpen is passed on as it is: SQLite keeps URI parameters
+ * behind it.
  *
  * Process-wide: one sqlite3_vfs, registered once and never taken back, since connections that somebody
- * else opened through it may outlive every engine. */
+ * else opened through it may outlive every engine; and the gates. */
 #include "db/vfs_shim.h"
 
 #include "base/fault.h"
 #include "base/status.h"
 #include "db/api.h"
+#include "db/attempt.h"
+#include "db/vfs_syscall.h"
+#include "platform/clock.h"
 #include "platform/thread.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
-struct shim_file {
+enum {
+    GATES = 256,        /* a power of two; 16 KB */
+    ATTEMPT_PAUSES = 64 /* 1 to 3 us on current processors: some lock calls, a fraction of a hop */
+};
+
+/* Who is inside a call that holds os_unix's mutex of a file. */
+struct gate {
+    /* any thread; relaxed, since nothing is handed over by it: it only says "now is not a good time" */
+    _Alignas(64) atomic_uint inside;
+};
+
+/* Owner of the connection only; an attempt is made by the owner. */
+struct lli_vfs_file {
     sqlite3_file base; /* first: SQLite sees this */
+    /* fixed after xOpen, but for what the first read finds out */
+    struct gate *gate; /* NULL unless it is a main database */
+    uint64_t device, inode;
+    enum lli_disk_guard guard;
+    /* changed by xShmMap and xShmUnmap */
+    int regions;                    /* so many are mapped */
+    const volatile void *wal_index; /* region 0; NULL: not mapped */
     /* the wrapped file follows, aligned to 8 */
 };
 
@@ -28,10 +88,11 @@ static sqlite3_vfs shim;                                        /* fixed after r
 static sqlite3_vfs *inner_vfs;                                  /* fixed after registration */
 static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER; /* held while the above are set */
 static atomic_bool registered;                                  /* release after both are set */
+static struct gate gates[GATES];
 
 static size_t shim_file_size(void)
 {
-    return (sizeof(struct shim_file) + 7) & ~(size_t)7;
+    return (sizeof(struct lli_vfs_file) + 7) & ~(size_t)7;
 }
 
 static sqlite3_file *inner(sqlite3_file *file)
@@ -39,24 +100,130 @@ static sqlite3_file *inner(sqlite3_file *file)
     return (sqlite3_file *)(void *)((char *)file + shim_file_size());
 }
 
+static struct lli_vfs_file *ours(sqlite3_file *file)
+{
+    return (struct lli_vfs_file *)(void *)file;
+}
+
+/* ---- gates ---- */
+
+static struct gate *gate_of(uint64_t device, uint64_t inode)
+{
+    uint64_t hash = (inode ^ device << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    return &gates[hash >> 56 & (GATES - 1)];
+}
+
+/* False: an attempt met somebody inside and is over. */
+static bool gate_may_enter(struct gate *gate)
+{
+    if (!gate)
+        return true;
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (LLI_UNLIKELY(attempt != NULL) && !attempt->shielded)
+        for (int i = 0; atomic_load_explicit(&gate->inside, memory_order_relaxed) != 0; i++) {
+            if (i == ATTEMPT_PAUSES)
+                return !lli_attempt_refuses(LLI_BOUNCE_MUTEX);
+            lli_spin_pause();
+        }
+    return true;
+}
+
+static void gate_enter(struct gate *gate)
+{
+    if (gate)
+        atomic_fetch_add_explicit(&gate->inside, 1, memory_order_relaxed);
+}
+
+static void gate_leave(struct gate *gate)
+{
+    if (gate)
+        atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_relaxed);
+}
+
+/* The child of a fork has none of the threads that were inside. */
+static void gates_in_child(void)
+{
+    for (size_t i = 0; i < GATES; i++)
+        atomic_store_explicit(&gates[i].inside, 0, memory_order_relaxed);
+}
+
+/* ---- files ---- */
+
 #define FORWARD(method, ...)                                            \
     do {                                                                \
         if (LLI_FAULT(LLI_FAULT_VFS))                                   \
             return SQLITE_IOERR;                                        \
+        if (lli_attempt_is_over())                                      \
+            return SQLITE_INTERRUPT;                                    \
         return inner(file)->pMethods->method(inner(file), __VA_ARGS__); \
     } while (0)
 
+/* For what only a worker may do. */
+static bool refuses_change(void)
+{
+    return lli_attempt_is_over() || lli_attempt_refuses(LLI_BOUNCE_WRITE);
+}
+
 static int shim_close(sqlite3_file *file)
 {
+    struct gate *gate = ours(file)->gate;
+    gate_enter(gate);
     int rc = inner(file)->pMethods->xClose(inner(file));
+    gate_leave(gate);
     file->pMethods = NULL;
     return rc;
+}
+
+/* Keeps what the hook found; a read that was served without it says that nothing guards the file. */
+static void take_over(struct lli_vfs_file *file, const struct lli_page_read *read, int rc)
+{
+    if (file->guard == LLI_DISK_UNKNOWN && read->asked) {
+        file->device = read->device;
+        file->inode = read->inode;
+        if (file->gate)
+            file->gate = gate_of(file->device, file->inode);
+    }
+    if (read->asked)
+        file->guard = read->guard;
+    else if (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ)
+        file->guard = LLI_DISK_NONE;
+}
+
+static bool refuses_read(const struct lli_vfs_file *file)
+{
+    if (lli_attempt_is_over())
+        return true;
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (!attempt || attempt->shielded)
+        return false;
+    if (lli_now_ns() >= attempt->deadline_ns)
+        return lli_attempt_refuses(LLI_BOUNCE_TIME);
+    return (file->guard == LLI_DISK_WORKER_ONLY || file->guard == LLI_DISK_NONE) &&
+           lli_attempt_refuses(LLI_BOUNCE_DISK);
+}
+
+/* The first read of a file, or one in an attempt. */
+static int read_with_hook(struct lli_vfs_file *file, void *buffer, int size, sqlite3_int64 offset)
+{
+    sqlite3_file *wrapped = inner(&file->base);
+    if (refuses_read(file))
+        return SQLITE_INTERRUPT;
+    struct lli_page_read read = {.guard = file->guard};
+    lli_page_read_now = &read;
+    int rc = wrapped->pMethods->xRead(wrapped, buffer, size, offset);
+    lli_page_read_now = NULL;
+    take_over(file, &read, rc);
+    if (!read.asked && lli_attempt_refuses(LLI_BOUNCE_DISK))
+        return SQLITE_INTERRUPT;
+    return lli_attempt_is_over() ? SQLITE_INTERRUPT : rc;
 }
 
 static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_READ;
+    if (LLI_UNLIKELY(lli_attempt_now || ours(file)->guard == LLI_DISK_UNKNOWN))
+        return read_with_hook(ours(file), buffer, size, offset);
     return inner(file)->pMethods->xRead(inner(file), buffer, size, offset);
 }
 
@@ -64,11 +231,15 @@ static int shim_write(sqlite3_file *file, const void *buffer, int size, sqlite3_
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_FULL;
+    if (refuses_change())
+        return SQLITE_INTERRUPT;
     return inner(file)->pMethods->xWrite(inner(file), buffer, size, offset);
 }
 
 static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
+    if (refuses_change())
+        return SQLITE_INTERRUPT;
     FORWARD(xTruncate, size);
 }
 
@@ -76,6 +247,8 @@ static int shim_sync(sqlite3_file *file, int flags)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_FSYNC;
+    if (refuses_change())
+        return SQLITE_INTERRUPT;
     return inner(file)->pMethods->xSync(inner(file), flags);
 }
 
@@ -86,19 +259,39 @@ static int shim_file_size_of(sqlite3_file *file, sqlite3_int64 *ret_size)
 
 static int shim_lock(sqlite3_file *file, int level)
 {
+    struct gate *gate = ours(file)->gate;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_LOCK;
-    return inner(file)->pMethods->xLock(inner(file), level);
+    if (level > SQLITE_LOCK_SHARED ? refuses_change() : lli_attempt_is_over())
+        return SQLITE_INTERRUPT;
+    if (!gate_may_enter(gate))
+        return SQLITE_INTERRUPT;
+    gate_enter(gate);
+    int rc = inner(file)->pMethods->xLock(inner(file), level);
+    gate_leave(gate);
+    return rc;
 }
 
 static int shim_unlock(sqlite3_file *file, int level)
 {
-    return inner(file)->pMethods->xUnlock(inner(file), level);
+    struct gate *gate = ours(file)->gate;
+    gate_enter(gate);
+    int rc = inner(file)->pMethods->xUnlock(inner(file), level);
+    gate_leave(gate);
+    return rc;
 }
 
 static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
 {
-    FORWARD(xCheckReservedLock, ret_reserved);
+    struct gate *gate = ours(file)->gate;
+    if (LLI_FAULT(LLI_FAULT_VFS))
+        return SQLITE_IOERR;
+    if (lli_attempt_is_over() || !gate_may_enter(gate))
+        return SQLITE_INTERRUPT;
+    gate_enter(gate);
+    int rc = inner(file)->pMethods->xCheckReservedLock(inner(file), ret_reserved);
+    gate_leave(gate);
+    return rc;
 }
 
 static int shim_file_control(sqlite3_file *file, int op, void *arg)
@@ -120,29 +313,73 @@ static int shim_characteristics(sqlite3_file *file)
     return inner(file)->pMethods->xDeviceCharacteristics(inner(file));
 }
 
+/* SQLite asks for a region only while it does not have it. */
 static int shim_shm_map(sqlite3_file *file, int region, int size, int extend,
                         void volatile **ret_map)
 {
+    struct lli_vfs_file *self = ours(file);
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_SHMMAP;
-    return inner(file)->pMethods->xShmMap(inner(file), region, size, extend, ret_map);
+    if (region < self->regions ? lli_attempt_is_over() : refuses_change())
+        return SQLITE_INTERRUPT;
+    if (!gate_may_enter(self->gate))
+        return SQLITE_INTERRUPT;
+    gate_enter(self->gate);
+    int rc = inner(file)->pMethods->xShmMap(inner(file), region, size, extend, ret_map);
+    gate_leave(self->gate);
+    if (rc == SQLITE_OK && *ret_map) {
+        if (region == 0)
+            self->wal_index = *ret_map;
+        if (region >= self->regions)
+            self->regions = region + 1;
+    }
+    return rc;
+}
+
+/* Exclusively locked slots below the readers' are for writing, checkpoints and recovery. (Readers lock
+ * one of their own exclusively for a moment, to move its mark.) */
+static bool is_change(int offset, int flags)
+{
+    enum {
+        FIRST_READ_SLOT = 3 /* WAL_READ_LOCK(0), part of the file format */
+    };
+    return (flags & SQLITE_SHM_EXCLUSIVE) && offset < FIRST_READ_SLOT;
 }
 
 static int shim_shm_lock(sqlite3_file *file, int offset, int count, int flags)
 {
-    if ((flags & SQLITE_SHM_LOCK) && LLI_FAULT(LLI_FAULT_VFS))
-        return SQLITE_IOERR_SHMLOCK;
-    return inner(file)->pMethods->xShmLock(inner(file), offset, count, flags);
+    struct gate *gate = ours(file)->gate;
+    if (flags & SQLITE_SHM_LOCK) {
+        if (LLI_FAULT(LLI_FAULT_VFS))
+            return SQLITE_IOERR_SHMLOCK;
+        if (is_change(offset, flags) ? refuses_change() : lli_attempt_is_over())
+            return SQLITE_INTERRUPT;
+        if (!gate_may_enter(gate))
+            return SQLITE_INTERRUPT;
+    }
+    gate_enter(gate);
+    int rc = inner(file)->pMethods->xShmLock(inner(file), offset, count, flags);
+    gate_leave(gate);
+    return rc;
 }
 
 static void shim_shm_barrier(sqlite3_file *file)
 {
-    inner(file)->pMethods->xShmBarrier(inner(file));
+    if (lli_attempt_now)
+        __sync_synchronize();
+    else
+        inner(file)->pMethods->xShmBarrier(inner(file));
 }
 
 static int shim_shm_unmap(sqlite3_file *file, int remove)
 {
-    return inner(file)->pMethods->xShmUnmap(inner(file), remove);
+    struct lli_vfs_file *self = ours(file);
+    self->wal_index = NULL;
+    self->regions = 0;
+    gate_enter(self->gate);
+    int rc = inner(file)->pMethods->xShmUnmap(inner(file), remove);
+    gate_leave(self->gate);
+    return rc;
 }
 
 #define COMMON_METHODS                                                                          \
@@ -160,15 +397,41 @@ static const sqlite3_io_methods shared_memory_methods = {.iVersion = 2,
                                                          .xShmBarrier = shim_shm_barrier,
                                                          .xShmUnmap = shim_shm_unmap};
 
+/* The gate of the file that the name leads to; NULL: to none. */
+static struct gate *gate_by_name(const char *name, struct lli_vfs_file *file)
+{
+    struct stat info;
+    if (!name || stat(name, &info) != 0)
+        return NULL;
+    file->device = (uint64_t)info.st_dev;
+    file->inode = (uint64_t)info.st_ino;
+    return gate_of(file->device, file->inode);
+}
+
+static int open_wrapped(const char *name, struct lli_vfs_file *file, int flags, int *ret_flags)
+{
+    bool main = flags & SQLITE_OPEN_MAIN_DB;
+    struct gate *gate = main ? gate_by_name(name, file) : NULL;
+    sqlite3_file *wrapped = inner(&file->base);
+    gate_enter(gate);
+    int rc = inner_vfs->xOpen(inner_vfs, name, wrapped, flags, ret_flags);
+    gate_leave(gate);
+    /* A file that was just made has its inode only now. */
+    file->gate = main && rc == SQLITE_OK && !gate ? gate_by_name(name, file) : gate;
+    return rc;
+}
+
 static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
                      int *ret_flags)
 {
     (void)vfs;
-    file->pMethods = NULL;
+    memset(ours(file), 0, sizeof *ours(file));
     inner(file)->pMethods = NULL;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_CANTOPEN;
-    int rc = inner_vfs->xOpen(inner_vfs, name, inner(file), flags, ret_flags);
+    if (refuses_change())
+        return SQLITE_INTERRUPT;
+    int rc = open_wrapped(name, ours(file), flags, ret_flags);
     const sqlite3_io_methods *methods = inner(file)->pMethods;
     if (rc != SQLITE_OK) {
         if (methods) /* allowed to be set on failure; xClose must then be called */
@@ -180,11 +443,15 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     return SQLITE_OK;
 }
 
+/* ---- the VFS ---- */
+
 static int shim_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
     (void)vfs;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_DELETE;
+    if (refuses_change())
+        return SQLITE_INTERRUPT;
     return inner_vfs->xDelete(inner_vfs, name, sync_dir);
 }
 
@@ -193,6 +460,8 @@ static int shim_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret_a
     (void)vfs;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_ACCESS;
+    if (lli_attempt_is_over())
+        return SQLITE_INTERRUPT;
     return inner_vfs->xAccess(inner_vfs, name, flags, ret_access);
 }
 
@@ -232,9 +501,12 @@ static int shim_randomness(sqlite3_vfs *vfs, int size, char *ret_bytes)
     return inner_vfs->xRandomness(inner_vfs, size, ret_bytes);
 }
 
+/* [M] Beside a locked read mark SQLite slept 150 ms in one point read. */
 static int shim_sleep(sqlite3_vfs *vfs, int microseconds)
 {
     (void)vfs;
+    if (lli_attempt_refuses(LLI_BOUNCE_LOCK))
+        return 0;
     return inner_vfs->xSleep(inner_vfs, microseconds);
 }
 
@@ -315,6 +587,8 @@ ll_status lli_vfs_ready(void)
         if (!inner_vfs) {
             status = lli_refuse(LL_ESQL, "SQLite has no default VFS");
         } else {
+            lli_syscall_hook(inner_vfs);
+            pthread_atfork(NULL, NULL, gates_in_child);
             fill_shim(inner_vfs);
             int rc = lli_sq.vfs_register(&shim, 0);
             if (rc == SQLITE_OK)
@@ -335,4 +609,42 @@ ll_status ll_vfs_install(const char **ret_name)
     LL_TRY(lli_vfs_ready());
     *ret_name = LLI_VFS_NAME;
     return LL_OK;
+}
+
+/* ---- facts ---- */
+
+static bool is_memory(sqlite3 *db, const char *schema, const sqlite3_file *file)
+{
+    sqlite3_vfs *vfs = NULL;
+    if (!file || !file->pMethods)
+        return true; /* ":memory:", or a temporary database that has not spilled */
+    lli_sq.file_control(db, schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
+    return vfs && strcmp(vfs->zName, "memdb") == 0;
+}
+
+bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *ret_facts)
+{
+    memset(ret_facts, 0, sizeof *ret_facts);
+    ret_facts->guard = LLI_DISK_NONE;
+    sqlite3_file *file = NULL;
+    if (lli_sq.file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
+        return false;
+    ret_facts->memory = is_memory(db, schema, file);
+    if (!file || (file->pMethods != &plain_methods && file->pMethods != &shared_memory_methods))
+        return true;
+    int moved = 0;
+    lli_sq.file_control(db, schema, SQLITE_FCNTL_HAS_MOVED, &moved);
+    ret_facts->file = ours(file);
+    ret_facts->device = ours(file)->device;
+    ret_facts->inode = ours(file)->inode;
+    ret_facts->moved = moved != 0;
+    /* Others of the family lock by directories, or not at all. */
+    if (strcmp(inner_vfs->zName, "unix") == 0)
+        ret_facts->guard = ours(file)->guard;
+    return true;
+}
+
+const volatile void *lli_vfs_wal_index(const struct lli_vfs_file *file)
+{
+    return file->wal_index;
 }

@@ -2,11 +2,41 @@
 #ifndef LLI_DB_VFS_SHIM_H
 #define LLI_DB_VFS_SHIM_H
 
-#include "base/defs.h"
+#include "platform/nowait.h"
+
+#include <sqlite3.h>
 
 #define LLI_VFS_NAME "looplite"
 
-/* Registers it, once per process. Errors: LL_ESQL, LL_EINVAL. Any thread. */
+/* A file that is open through it. Lives until the connection closes or detaches it. */
+struct lli_vfs_file;
+
+/* What is known of one database file of a connection. */
+struct lli_file_facts {
+    const struct lli_vfs_file *file; /* NULL: not opened through our VFS, for workers only */
+    bool memory;                     /* there is no file: ":memory:", "" or memdb */
+    bool moved;                      /* its name leads to another file now, or to none */
+    uint64_t device, inode;          /* 0 without `file` */
+    enum lli_disk_guard guard;       /* LLI_DISK_NONE without `file` */
+};
+
+/* Registers it, and hooks the reads of the default VFS, once per process. Errors: LL_ESQL, LL_EINVAL. Any
+ * thread; no other thread should be reading with SQLite at the first call. */
 ll_status lli_vfs_ready(void);
+
+/* The facts of a schema ("main", an attached one's name; NULL: main). False: no such schema. Looks the
+ * file's name up on the disk: owner of the connection, not in an attempt. */
+bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *ret_facts);
+
+/* Whether reads of such a file may be tried on a loop. */
+static inline bool lli_disk_guard_guards(enum lli_disk_guard guard)
+{
+    return guard == LLI_DISK_NOWAIT || guard == LLI_DISK_TMPFS || guard == LLI_DISK_MINCORE;
+}
+
+/* Region 0 of the wal-index as the connection has it mapped; NULL: not (yet, or no longer). Valid until
+ * the next call of SQLite on this connection that could leave WAL mode or close the file, so ask again
+ * each time; a live statement that reads keeps it. Owner of the connection. */
+const volatile void *lli_vfs_wal_index(const struct lli_vfs_file *file);
 
 #endif
