@@ -25,9 +25,9 @@
  *
  * The mutexes of os_unix. xLock, xShmLock and their like hold a mutex of the file around a system call.
  * [M] A worker that was preempted there kept reads on the loop waiting for up to 26 ms. So each file has
- * a gate that counts who is inside; an attempt that finds somebody waits for some pauses of the processor
- * (two loops on one file would otherwise bounce each other all the time: a lock takes 0.5 us), then gives
- * up before it calls. The count is a hint: a worker may enter between the look and the call, so a few
+ * a gate that counts who is inside; an attempt that finds somebody waits for some pauses of the processor,
+ * then gives up before it calls. ([M] Two loops that read one file without rest, on two cores with other
+ * work: without pauses 39 % of the attempts bounced, with 64 of them 18 %, with 256 8 %.) The count is a hint: a worker may enter between the look and the call, so a few
  * nanoseconds of the 26 ms are left. It is no lock, because a call may wait for long (SQLite built with
  * SETLK_TIMEOUT), and the unlocking that would end the wait must get past it. xShmBarrier takes the mutex
  * of all files "for redundancy" with each read; in an attempt a barrier of the processor stands for it.
@@ -61,8 +61,8 @@
 #include <sys/stat.h>
 
 enum {
-    GATES = 256,        /* a power of two; 16 KB */
-    ATTEMPT_PAUSES = 64 /* 1 to 3 us on current processors: some lock calls, a fraction of a hop */
+    GATES = 256,         /* a power of two; 16 KB */
+    ATTEMPT_PAUSES = 256 /* 5 to 12 us on current processors: a tenth of a hop or two */
 };
 
 /* Who is inside a call that holds os_unix's mutex of a file. */

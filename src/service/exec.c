@@ -33,11 +33,19 @@ static ll_status no_memory(ll_request *request, const char *caller)
     return lli_refuse(LL_ENOMEM, "%s: out of memory", caller);
 }
 
+static ll_status check_names(const char *const *names, size_t count, const char *caller)
+{
+    for (size_t i = 0; names && i < count; i++)
+        if (!names[i])
+            return lli_refuse(LL_EINVAL, "%s: names[%zu] is NULL", caller, i);
+    return LL_OK;
+}
+
 static ll_status check_params(const ll_params *params, const char *caller)
 {
     if (params->count > 0 && !params->values)
         return lli_refuse(LL_EINVAL, "%s: values is NULL, but count is %zu", caller, params->count);
-    return LL_OK;
+    return check_names(params->names, params->count, caller);
 }
 
 /* `name`: what the caller calls the text. */
@@ -129,6 +137,7 @@ ll_status ll_exec_many(ll_conn *conn, const ll_many *many, const ll_submit *how,
     if (cells > 0 && !many->values)
         return lli_refuse(LL_EINVAL, "%s: values is NULL, but there are %zu rows", caller,
                           many->rows);
+    LL_TRY(check_names(many->names, many->width, caller));
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_MANY, how, ret_request, caller, &request));
     request->in.many.many = *many;

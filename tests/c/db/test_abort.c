@@ -7,8 +7,9 @@
  * read again. What the try itself gives is thrown away, as it must be: integrity_check, for one, takes an
  * abort for damage. Odd tries prepare the statement inside the attempt too.
  *
- * Not here: virtual tables. [M] After an abort R*Tree keeps a node that it could not read, and says that
- * the table is corrupt until the transaction ends; they are for workers only. */
+ * Not here: virtual tables. [M] An R*Tree that the transaction has changed answers each query that
+ * follows an abort with SQLITE_ABORT, until the transaction ends: it keeps an open blob handle on its
+ * nodes, which has expired. They are for workers only. FTS5 passed (153 aborts), R*Tree unchanged too. */
 #include "db/attempt.h"
 #include "db/vfs_shim.h"
 #include "support/support.h"
@@ -62,8 +63,7 @@ static const char *const statements[] = {
     "SELECT sum(n) FROM w",
     "SELECT count(*), count(DISTINCT v), max(length(v)) FROM dirty",
     "SELECT v FROM dirty WHERE k = 100",
-    "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT y FROM u, r WHERE u.y = i + 2)"
-    " SELECT count(*) FROM r",
+    "WITH RECURSIVE r(i) AS (VALUES(1) UNION ALL SELECT y FROM u, r WHERE y = i + 2) SELECT * FROM r",
     "SELECT * FROM sqlite_schema",
     "PRAGMA table_info(t)",
     "PRAGMA foreign_key_check",
