@@ -4,7 +4,7 @@
  * statement only for the parameters it had: the same DELETE text took 0.001 ms and, with another parameter,
  * 151 ms. Its program says it for all of them. So a program is *bounded* when
  *
- *   1. every opcode is on the list below. What is missing there is not bounded: opcodes that walk a whole
+ *   1. every opcode is on the list (opcodes.c). What is missing there is not bounded: opcodes that walk a whole
  *      table by themselves (Count, Clear, Destroy, IntegrityCk, Vacuum), that run other programs (Program,
  *      SqlExec, V*), that jump to where a register says (Gosub, Yield), and those this file does not know;
  *   2. every function is on the list of functions, every collation is SQLite's own;
@@ -32,19 +32,13 @@
  * Each step costs at most a walk down a B-tree or the size of its values, which the caller bounds (256 KB)
  * where it can see them. Where it cannot see them are the rows that a write frees: deleting by key a row
  * of 1 / 10 / 100 MB took 0.15 / 14 / 245 ms, since its overflow pages are read to be freed. `overwrites` says
- * that this may happen. Functions are on the list if they take time in proportion to their arguments and
- * give no more than they are given: hex() or quote() is cheap alone, but doubles, and can be nested; trim(x, y)
- * and instr() are quadratic; LIKE and GLOB are worse; json_extract() with many paths repeats its argument. `||`
- * adds sizes, which doubles only where one register goes in twice (generated columns built on each other can do
- * that), so a number of them is allowed.
- *
- * The names of opcodes are those of SQLite 3.34 to 3.54. Until 3.35 a comparison could keep its result in
- * register P2 instead of jumping there; here it counts as both, which errs on the safe side.
+ * that this may happen.
  *
  * No state, no allocation: any thread. */
 #include "db/bounded.h"
 
-#include <stdlib.h>
+#include "db/opcodes.h"
+
 #include <string.h>
 
 enum {
@@ -52,319 +46,6 @@ enum {
     MAX_CONCATS = 8,
     P5_IS_UPDATE = 0x04 /* OPFLAG_ISUPDATE of Insert and IdxInsert */
 };
-
-/* What matters of an opcode. */
-enum {
-    JUMPS = 1,      /* may go on at P2 */
-    ALWAYS = 2,     /* never goes on at the next address */
-    MOVES = 4,      /* moves, fills, empties or opens cursor P1 */
-    OPENS = 8,      /* ... on something stored */
-    EPHEMERAL = 16, /* ... on a new table of its own */
-    FILLS = 32,     /* adds at most one row to cursor P1 */
-    NEXT = 64,
-    CALLS = 128,     /* P4 is a function */
-    COLLATES = 256,  /* P4 is a collation */
-    KEYED = 512,     /* P4 is the description of a key */
-    THREE_WAY = 1024 /* goes on at P1, P2 or P3 */
-};
-
-struct lli_opcode {
-    const char *name;
-    unsigned flags;
-};
-
-/* Sorted by name. */
-static const struct lli_opcode opcodes[] = {
-    {"Abortable", 0},
-    {"Add", 0},
-    {"AddImm", 0},
-    {"Affinity", 0},
-    {"AggFinal", CALLS},
-    {"AggStep", CALLS},
-    {"And", 0},
-    {"BeginSubrtn", 0},
-    {"BitAnd", 0},
-    {"BitNot", 0},
-    {"BitOr", 0},
-    {"Blob", 0},
-    {"Cast", 0},
-    {"Close", 0},
-    {"ClrSubtype", 0},
-    {"CollSeq", COLLATES},
-    {"Column", 0},
-    {"ColumnsUsed", 0},
-    {"Compare", KEYED},
-    {"Concat", 0},
-    {"Copy", 0},
-    {"CursorHint", 0},
-    {"DecrJumpZero", JUMPS},
-    {"DeferredSeek", MOVES},
-    {"Delete", MOVES},
-    {"Divide", 0},
-    {"ElseEq", JUMPS},
-    {"ElseNotEq", JUMPS},
-    {"Eq", JUMPS | COLLATES},
-    {"Explain", 0},
-    {"FinishSeek", MOVES},
-    {"FkCheck", 0},
-    {"FkCounter", 0},
-    {"FkIfZero", JUMPS},
-    {"Found", JUMPS | MOVES},
-    {"Function", CALLS},
-    {"Ge", JUMPS | COLLATES},
-    {"GetSubtype", 0},
-    {"Goto", JUMPS | ALWAYS},
-    {"Gt", JUMPS | COLLATES},
-    {"Halt", ALWAYS},
-    {"HaltIfNull", 0},
-    {"IdxDelete", MOVES},
-    {"IdxGE", JUMPS},
-    {"IdxGT", JUMPS},
-    {"IdxInsert", MOVES | FILLS},
-    {"IdxLE", JUMPS},
-    {"IdxLT", JUMPS},
-    {"IdxRowid", 0},
-    {"If", JUMPS},
-    {"IfEmpty", JUMPS},
-    {"IfNot", JUMPS},
-    {"IfNotOpen", JUMPS},
-    {"IfNotZero", JUMPS},
-    {"IfNullRow", JUMPS},
-    {"IfPos", JUMPS},
-    {"Init", JUMPS | ALWAYS},
-    {"Insert", MOVES | FILLS},
-    {"Int64", 0},
-    {"IntCopy", 0},
-    {"Integer", 0},
-    {"IsNull", JUMPS},
-    {"IsTrue", 0},
-    {"IsType", JUMPS},
-    {"Jump", THREE_WAY},
-    {"Last", JUMPS | MOVES},
-    {"Le", JUMPS | COLLATES},
-    {"Lt", JUMPS | COLLATES},
-    {"MakeRecord", 0},
-    {"MemMax", 0},
-    {"Move", 0},
-    {"Multiply", 0},
-    {"MustBeInt", JUMPS},
-    {"Ne", JUMPS | COLLATES},
-    {"NewRowid", MOVES},
-    {"Next", JUMPS | MOVES | NEXT},
-    {"NoConflict", JUMPS | MOVES},
-    {"Noop", 0},
-    {"Not", 0},
-    {"NotExists", JUMPS | MOVES},
-    {"NotFound", JUMPS | MOVES},
-    {"NotNull", JUMPS},
-    {"Null", 0},
-    {"NullRow", MOVES},
-    {"Offset", 0},
-    {"OffsetLimit", 0},
-    {"Once", JUMPS},
-    {"OpenEphemeral", MOVES | EPHEMERAL | KEYED},
-    {"OpenRead", MOVES | OPENS | KEYED},
-    {"OpenWrite", MOVES | OPENS | KEYED},
-    {"Or", 0},
-    {"Permutation", 0},
-    {"Prev", JUMPS | MOVES},
-    {"PureFunc", CALLS},
-    {"Real", 0},
-    {"RealAffinity", 0},
-    {"ReleaseReg", 0},
-    {"Remainder", 0},
-    {"ReopenIdx", MOVES | OPENS | KEYED},
-    {"ResetCount", 0},
-    {"ResultRow", 0},
-    /* Goes on behind a Gosub, of which there is none, or at the next address. */
-    {"Return", 0},
-    {"Rewind", JUMPS | MOVES},
-    {"RowData", 0},
-    {"Rowid", 0},
-    {"SCopy", 0},
-    {"SeekGE", JUMPS | MOVES},
-    {"SeekGT", JUMPS | MOVES},
-    {"SeekLE", JUMPS | MOVES},
-    {"SeekLT", JUMPS | MOVES},
-    {"SeekRowid", JUMPS | MOVES},
-    {"Sequence", 0},
-    {"SetSubtype", 0},
-    {"ShiftLeft", 0},
-    {"ShiftRight", 0},
-    {"SoftNull", 0},
-    {"String", 0},
-    {"String8", 0},
-    {"Subtract", 0},
-    {"Trace", 0},
-    {"Transaction", 0},
-    {"TypeCheck", 0},
-    {"Variable", 0},
-    {"ZeroOrNull", 0},
-};
-
-enum {
-    ANY_NUMBER = -1 /* EXPLAIN writes -1, in newer versions also -3 for "at least two" */
-};
-
-/* Sorted by name. Aggregates stand beside functions. */
-static const struct {
-    const char *name;
-    int arguments;
-} functions[] = {
-    {"->", 2},
-    {"->>", 2},
-    {"abs", 1},
-    {"acos", 1},
-    {"acosh", 1},
-    {"asin", 1},
-    {"asinh", 1},
-    {"atan", 1},
-    {"atan2", 2},
-    {"atanh", 1},
-    {"avg", 1},
-    {"ceil", 1},
-    {"ceiling", 1},
-    {"changes", 0},
-    {"char", ANY_NUMBER},
-    {"coalesce", ANY_NUMBER},
-    {"cos", 1},
-    {"cosh", 1},
-    {"count", 0},
-    {"count", 1},
-    {"current_date", 0},
-    {"current_time", 0},
-    {"current_timestamp", 0},
-    {"date", ANY_NUMBER},
-    {"datetime", ANY_NUMBER},
-    {"degrees", 1},
-    {"exp", 1},
-    {"floor", 1},
-    {"if", ANY_NUMBER},
-    {"ifnull", 2},
-    {"iif", 2},
-    {"iif", 3},
-    {"iif", ANY_NUMBER},
-    {"json_array_length", 1},
-    {"json_array_length", 2},
-    {"json_type", 1},
-    {"json_type", 2},
-    {"json_valid", 1},
-    {"json_valid", 2},
-    {"julianday", ANY_NUMBER},
-    {"last_insert_rowid", 0},
-    {"length", 1},
-    {"likelihood", 2},
-    {"likely", 1},
-    {"ln", 1},
-    {"log", 1},
-    {"log", 2},
-    {"log10", 1},
-    {"log2", 1},
-    {"lower", 1},
-    {"ltrim", 1},
-    {"max", 1},
-    {"max", ANY_NUMBER},
-    {"min", 1},
-    {"min", ANY_NUMBER},
-    {"mod", 2},
-    {"nullif", 2},
-    {"octet_length", 1},
-    {"pi", 0},
-    {"pow", 2},
-    {"power", 2},
-    {"radians", 1},
-    {"random", 0},
-    {"round", 1},
-    {"round", 2},
-    {"rtrim", 1},
-    {"sign", 1},
-    {"sin", 1},
-    {"sinh", 1},
-    {"sqlite_version", 0},
-    {"sqrt", 1},
-    {"substr", 2},
-    {"substr", 3},
-    {"substring", 2},
-    {"substring", 3},
-    {"sum", 1},
-    {"tan", 1},
-    {"tanh", 1},
-    {"time", ANY_NUMBER},
-    {"timediff", 2},
-    {"total", 1},
-    {"total_changes", 0},
-    {"trim", 1},
-    {"trunc", 1},
-    {"typeof", 1},
-    {"unhex", 1},
-    {"unicode", 1},
-    {"unixepoch", ANY_NUMBER},
-    {"unlikely", 1},
-    {"upper", 1},
-};
-
-static int by_name(const void *name, const void *opcode)
-{
-    return strcmp(name, ((const struct lli_opcode *)opcode)->name);
-}
-
-static const struct lli_opcode *find_opcode(const char *name)
-{
-    return bsearch(name, opcodes, LLI_COUNT(opcodes), sizeof opcodes[0], by_name);
-}
-
-/* EXPLAIN writes a function as name(number of arguments). */
-static bool is_cheap_function(const char *text)
-{
-    const char *open = text ? strrchr(text, '(') : NULL;
-    if (!open)
-        return false;
-    size_t size = (size_t)(open - text);
-    int arguments = atoi(open + 1);
-    if (arguments < 0)
-        arguments = ANY_NUMBER;
-    for (size_t i = 0; i < LLI_COUNT(functions); i++)
-        if (functions[i].arguments == arguments && strlen(functions[i].name) == size &&
-            memcmp(functions[i].name, text, size) == 0)
-            return true;
-    return false;
-}
-
-static bool is_own_collation(const char *name, size_t size)
-{
-    static const char *const own[] = {"", "B", "BINARY", "NOCASE", "RTRIM"};
-    for (size_t i = 0; i < LLI_COUNT(own); i++)
-        if (strlen(own[i]) == size && memcmp(name, own[i], size) == 0)
-            return true;
-    return false;
-}
-
-/* A comparison's P4: the name, a dash, the encoding. */
-static bool collation_is_own(const char *text)
-{
-    const char *dash = text ? strrchr(text, '-') : NULL;
-    return !text || !*text || (dash && is_own_collation(text, (size_t)(dash - text)));
-}
-
-/* A key: k(2,B,-NOCASE); a dash stands for DESC, "N." for NULLs at the other end. A number is not a key. */
-static bool key_is_own(const char *text)
-{
-    if (!text || text[0] != 'k' || text[1] != '(')
-        return true;
-    const char *at = strchr(text, ',');
-    while (at) {
-        at++;
-        if (*at == '-')
-            at++;
-        if (at[0] == 'N' && at[1] == '.')
-            at += 2;
-        size_t size = strcspn(at, ",)");
-        if (!is_own_collation(at, size))
-            return false;
-        at = at[size] == ',' ? at + size : NULL;
-    }
-    return true;
-}
 
 static void refuse(struct lli_judge *judge, enum lli_unbounded why)
 {
@@ -436,18 +117,18 @@ void lli_judge_add(struct lli_judge *judge, const struct lli_vdbe_op *op)
                LLI_HAS_OPCODE); /* a trigger's rows; the Program that runs it was refused before */
         return;
     }
-    const struct lli_opcode *opcode = find_opcode(op->name);
+    const struct lli_opcode *opcode = lli_opcode_find(op->name);
     if (!opcode) {
         refuse(judge, LLI_HAS_OPCODE);
     } else {
-        if (opcode->flags & CALLS) {
+        if (opcode->flags & LLI_OP_CALLS) {
             if (judge->program.calls < UINT16_MAX)
                 judge->program.calls++;
-            if (!is_cheap_function(op->p4))
+            if (!lli_function_is_cheap(op->p4))
                 refuse(judge, LLI_HAS_FUNCTION);
         }
-        if (((opcode->flags & COLLATES) && !collation_is_own(op->p4)) ||
-            ((opcode->flags & KEYED) && !key_is_own(op->p4)))
+        if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||
+            ((opcode->flags & LLI_OP_KEYED) && !lli_key_is_own(op->p4)))
             refuse(judge, LLI_HAS_COLLATION);
         if (strcmp(opcode->name, "Concat") == 0 && ++judge->concats > MAX_CONCATS)
             refuse(judge, LLI_HAS_CONCATS);
@@ -466,15 +147,15 @@ static int successors(const struct lli_code *code, int at, int places[3])
 {
     unsigned flags = code[at].opcode->flags;
     int count = 0;
-    if (flags & THREE_WAY) {
+    if (flags & LLI_OP_THREE_WAY) {
         places[count++] = code[at].p1;
         places[count++] = code[at].p2;
         places[count++] = code[at].p3;
         return count;
     }
-    if (!(flags & ALWAYS))
+    if (!(flags & LLI_OP_ALWAYS))
         places[count++] = at + 1;
-    if ((flags & JUMPS) && code[at].p2 != 0)
+    if ((flags & LLI_OP_JUMPS) && code[at].p2 != 0)
         places[count++] = code[at].p2;
     return count;
 }
@@ -482,15 +163,15 @@ static int successors(const struct lli_code *code, int at, int places[3])
 /* The Next that rule 4 may allow: its cursor is never opened on anything stored. */
 static bool is_own_loop(const struct lli_judge *judge, int at)
 {
-    if (!(judge->code[at].opcode->flags & NEXT))
+    if (!(judge->code[at].opcode->flags & LLI_OP_NEXT))
         return false;
     bool found = false;
     for (int i = 0; i < judge->count; i++) {
         if (judge->code[i].p1 != judge->code[at].p1)
             continue;
-        if (judge->code[i].opcode->flags & OPENS)
+        if (judge->code[i].opcode->flags & LLI_OP_OPENS)
             return false;
-        if (judge->code[i].opcode->flags & EPHEMERAL)
+        if (judge->code[i].opcode->flags & LLI_OP_EPHEMERAL)
             found = true;
     }
     return found;
@@ -550,7 +231,7 @@ static bool loop_keeps_cursor(const struct lli_judge *judge, int loop, uint8_t *
         int at = stack[--depth], places[3];
         const struct lli_code *code = &judge->code[at];
         repeated[at] = 1;
-        if (at != loop && (code->opcode->flags & MOVES) && code->p1 == cursor)
+        if (at != loop && (code->opcode->flags & LLI_OP_MOVES) && code->p1 == cursor)
             return false;
         int count = successors(judge->code, at, places);
         for (int i = 0; i < count; i++) {
@@ -570,7 +251,8 @@ static int rows_of(const struct lli_judge *judge, int loop, const uint8_t *repea
 {
     int rows = 0;
     for (int i = 0; i < judge->count; i++) {
-        if (!(judge->code[i].opcode->flags & FILLS) || judge->code[i].p1 != judge->code[loop].p1)
+        if (!(judge->code[i].opcode->flags & LLI_OP_FILLS) ||
+            judge->code[i].p1 != judge->code[loop].p1)
             continue;
         if (repeated[i])
             return -1;

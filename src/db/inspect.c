@@ -4,7 +4,8 @@
  *   lli_stmt_program()       the statement's own, kept in struct lli_stmt
  *   lli_stmt_program_hint()  own, or from the history of the process (cost.c), to which it also gives
  *
- * EXPLAIN of a point read takes about 20 us, most of it preparing the text a second time; a connection that
+ * EXPLAIN of a point read, judging included, takes 8 us on an idle machine and 50 us on a busy one, that of
+ * an UPDATE with two indexes 30 to 110: preparing the text a second time, more or less. A connection that
  * lives for one call would pay that for each statement. So what was found is kept for (file, text, cookie).
  * Beyond these three a program depends on settings of the connection: attached files, TEMP tables that shadow
  * others, foreign_keys, ignore_check_constraints, the user's functions, statistics read by ANALYZE. So

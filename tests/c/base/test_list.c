@@ -18,8 +18,8 @@ static void is(const struct lli_list *list, const char *expected)
     struct lli_node *n = lli_list_last(list);
     for (size_t i = size; i > 0; i--, n = n->prev)
         backwards[i - 1] = (char)('0' + LLI_CONTAINER_OF(n, struct item, node)->number);
-    assert_string_equal(forwards, expected);
-    assert_string_equal(backwards, expected);
+    T_SAME_TEXT(forwards, expected);
+    T_SAME_TEXT(backwards, expected);
 }
 
 static void keeps_order(void **state)

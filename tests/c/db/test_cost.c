@@ -1,12 +1,11 @@
 /* The history of statements: admission, probation, bounds of the table, sharing, threads. */
 #include "support/support.h"
 
+#include "base/fault.h"
 #include "db/cost.h"
 #include "db/inspect.h"
 
 #include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define US UINT64_C(1000)
 
@@ -124,6 +123,9 @@ static void no_history(void **state)
     lli_cost_forbid(NULL, LLI_FORBID_LARGE);
     T_CHECK(lli_cost_forbidden(NULL) == 0 && lli_cost_average_ns(NULL) == 0);
     lli_cost_unref(NULL);
+    lli_fault_arm(LLI_FAULT_ALLOC, 1);
+    T_CHECK(lli_cost_get(lli_cost_private_key(), sql, sizeof sql - 1) == NULL);
+    lli_fault_disarm();
     char *text = malloc(LLI_COST_TEXT + 1);
     T_CHECK(text != NULL);
     memset(text, 'x', LLI_COST_TEXT + 1);

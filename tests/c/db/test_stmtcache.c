@@ -102,8 +102,8 @@ static void what_it_knows_of_a_statement(void **state)
     ll_columns *columns = NULL, *again = NULL;
     T_CHECK(stmt->read_only && stmt->has_rows && stmt->kind == LLI_KIND_SELECT);
     T_CHECK(lli_stmt_columns(stmt, &columns) == LL_OK && ll_columns_count(columns) == 1);
-    assert_string_equal(ll_columns_name(columns, 0), "y");
-    assert_string_equal(ll_columns_decltype(columns, 0), "INT");
+    T_SAME_TEXT(ll_columns_name(columns, 0), "y");
+    T_SAME_TEXT(ll_columns_decltype(columns, 0), "INT");
     T_CHECK(lli_stmt_columns(stmt, &again) == LL_OK && again == columns);
     lli_stmt_give(&cache, stmt);
     stmt = take("SELECT * FROM t");

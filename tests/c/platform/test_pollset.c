@@ -13,6 +13,12 @@ static bool readable(const struct lli_pollset *set)
     return poll(&fd, 1, 0) == 1;
 }
 
+static void drain(struct lli_pollset *set)
+{
+    lli_pollset_drain_timer(set);
+    lli_pollset_drain_wake(set);
+}
+
 static void wake_makes_it_readable(void **state)
 {
     (void)state;
@@ -23,7 +29,7 @@ static void wake_makes_it_readable(void **state)
     lli_pollset_wake(&set);
     T_CHECK(readable(&set) && lli_pollset_wait(&set, -1));
     T_CHECK(readable(&set)); /* waiting does not drain */
-    lli_pollset_drain(&set);
+    drain(&set);
     T_CHECK(!readable(&set));
     lli_pollset_done(&set);
 }
@@ -35,12 +41,12 @@ static void timer_makes_it_readable(void **state)
     T_CHECK(lli_pollset_init(&set) == LL_OK);
     lli_pollset_set_timer(&set, lli_deadline_after(LLI_MS));
     T_CHECK(lli_pollset_wait(&set, -1));
-    lli_pollset_drain(&set);
+    drain(&set);
     T_CHECK(!readable(&set));
     lli_pollset_set_timer(&set, 1); /* long past */
     T_CHECK(lli_pollset_wait(&set, -1));
     lli_pollset_set_timer(&set, LLI_NEVER);
-    lli_pollset_drain(&set);
+    drain(&set);
     T_CHECK(!lli_pollset_wait(&set, (int64_t)LLI_MS));
     lli_pollset_set_timer(&set, lli_deadline_after(T_HOUR));
     T_CHECK(!readable(&set));
@@ -63,7 +69,7 @@ static void any_thread_wakes(void **state)
         T_CHECK(pthread_create(&thread, NULL, wake, &set) == 0);
         T_CHECK(lli_pollset_wait(&set, -1));
         pthread_join(thread, NULL);
-        lli_pollset_drain(&set);
+        drain(&set);
         T_CHECK(!readable(&set));
     }
     lli_pollset_done(&set);
