@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tidy bench bench-quick venv clean
+.PHONY: help demo test check tidy bench bench-quick bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -27,11 +27,14 @@ check: ## formatting, lint and house rules only
 tidy: ## clang-tidy over the C sources (slow)
 	tools/tidy.sh
 
-bench: venv ## measure this machine side by side with sqlite3, aiosqlite and others
+bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others (20 minutes)
 	.venv/bin/python bench/run.py
 
-bench-quick: venv ## the same in a minute or two, with less certain numbers
+bench-quick: bench-venv ## the same in a minute, with less certain numbers
 	.venv/bin/python bench/run.py --quick
+
+bench-venv:
+	tools/venv.sh bench
 
 venv: ## leave .venv with looplite and the test extra installed
 	tools/venv.sh install

@@ -15,8 +15,8 @@
  * Every call that may take time makes a *request* (request.h). Its return value
  * tells what has become of it:
  *
- *   LL_OK       finished already. The results are in *ret_request; the callback
- *               will NOT be called.
+ *   LL_OK       finished already, well or not: ll_request_status() says which. The
+ *               results are in *ret_request; the callback will NOT be called.
  *   LL_PENDING  accepted. The callback will be called, once, by a later
  *               ll_engine_dispatch() of the request's engine.
  *   negative    refused: nothing was submitted, nothing will be called;

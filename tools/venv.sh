@@ -3,6 +3,7 @@
 #
 #   tools/venv.sh tools      .venv with what builds looplite: meson, ninja, meson-python
 #   tools/venv.sh install    the same, and looplite with its extras `test` and `lint`; again only when sources changed
+#   tools/venv.sh bench      the same, and of the extra `bench` what can be installed here
 #
 # $PYTHON (default python3) is the interpreter; when it is another one than last time, .venv is made anew.
 set -eu
@@ -63,11 +64,22 @@ install() {
     mv .venv/next.stamp "$stamp"
 }
 
+bench() {
+    # One by one: what has no build for this Python or machine is left out, and bench/run.py names it.
+    [ .venv/bench.stamp -nt pyproject.toml ] && return
+    sed -n '/^bench = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml | while read -r package; do
+        .venv/bin/python -m pip install --quiet --only-binary :all: "$package" ||
+            echo "venv: $package cannot be installed here"
+    done
+    touch .venv/bench.stamp
+}
+
 case ${1:-} in
 tools) make_venv && build_tools ;;
 install) make_venv && build_tools && install ;;
+bench) make_venv && build_tools && install && bench ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

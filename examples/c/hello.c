@@ -5,11 +5,11 @@
 
 #include <stdio.h>
 
-/* What a submission came to: LL_OK (finished already), LL_PENDING (wait for it) or an error. */
+/* What a submission came to: refused, or accepted and waited for. */
 static int finished(ll_status status, ll_request *request)
 {
-    if (status == LL_PENDING)
-        status = ll_request_wait(request);
+    if (status >= 0)
+        status = ll_request_wait(request); /* at once if it has finished already */
     if (status == LL_OK)
         return 1;
     fprintf(stderr, "%s: %s\n", ll_status_name(status),

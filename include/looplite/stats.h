@@ -33,6 +33,7 @@ typedef struct ll_stats {
     uint64_t worker_runs;     /* requests run by workers */
     uint64_t hops;            /* times a worker took a connection */
     uint64_t parks;           /* times a connection was parked because the database was locked */
+    uint64_t gate_waits;      /* times a writer stood in line behind another one of this process */
     uint64_t threads_started; /* worker threads ever started */
     unsigned threads;         /* worker threads alive */
     unsigned threads_idle;    /* of these, without work */

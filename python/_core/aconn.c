@@ -1,4 +1,4 @@
-/* aconn.c: looplite.Connection.
+/* aconn.c: looplite.Connection (how it is opened: aopen.c).
  *
  *     NEW --await--> CONNECTING --> OPEN --close()--> CLOSING --> CLOSED
  *                        |                                          ^
@@ -115,7 +115,7 @@ int lp_parse(const char *method, PyObject *const *args, Py_ssize_t count, PyObje
 
 /* ---- the list of open connections -------------------------------------------------------------- */
 
-static void link_conn(lp_conn *conn)
+void lp_conn_link(lp_conn *conn)
 {
     lp_state *st = conn->st;
     conn->generation = st->generation;
@@ -152,8 +152,7 @@ void lp_conns_forget(lp_state *st)
     st->generation++;
 }
 
-/* Open, or about to be: gives back what belongs to that. */
-static void let_go(lp_conn *conn)
+void lp_conn_let_go(lp_conn *conn)
 {
     unlink_conn(conn);
     if (conn->home) {
@@ -166,101 +165,6 @@ static void let_go(lp_conn *conn)
     conn->opener = NULL;
     Py_CLEAR(conn->sqlite);
 }
-
-/* ---- connect ----------------------------------------------------------------------------------- */
-
-/* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
-typedef struct connector {
-    PyObject_HEAD
-    lp_state *st;
-    PyObject *database, *keywords;
-} connector;
-
-static lp_step connect_start(lp_call *call)
-{
-    lp_conn *conn = (lp_conn *)call->owner;
-    lp_state *st = call->st;
-    if (conn->phase != LP_CONN_NEW) {
-        PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
-        return LP_ERROR;
-    }
-    if (!conn->connector || Py_TYPE(conn->connector) != st->connector_type) {
-        PyErr_SetString(st->sqlite3.NotSupportedError,
-                        "a Connection with a connector of one's own is not supported yet; use "
-                        "looplite.connect()");
-        return LP_ERROR;
-    }
-    connector *what = (connector *)conn->connector;
-    ll_open_options options;
-    ll_submit how;
-    ll_engine *root = lp_root_engine(st);
-    if (!root || lp_call_how(call, 0, &how) < 0)
-        return LP_ERROR;
-    conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
-    if (!conn->opener)
-        return LP_ERROR;
-    ll_adopt adopt = lp_opener_adopt(conn->opener);
-    ll_status status =
-        ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle, &call->request);
-    if (status < 0) {
-        conn->handle = NULL;
-        lp_opener_unref(conn->opener);
-        conn->opener = NULL;
-    } else {
-        conn->phase = LP_CONN_CONNECTING;
-        conn->home = (lp_loop *)Py_NewRef((PyObject *)call->loop);
-        lp_loop_count(conn->home, +1);
-        link_conn(conn);
-        call->begun = true;
-    }
-    return lp_call_submitted(call, status);
-}
-
-static void connect_record(lp_call *call)
-{
-    lp_conn *conn = (lp_conn *)call->owner;
-    if (conn->phase != LP_CONN_CONNECTING)
-        return; /* cancelled */
-    PyObject *sqlite = conn->opener ? lp_opener_connection(conn->opener) : NULL;
-    if (call->status == LL_OK && sqlite) {
-        conn->sqlite = Py_NewRef(sqlite);
-        conn->phase = LP_CONN_OPEN;
-    } else {
-        conn->phase = LP_CONN_CLOSED;
-    }
-}
-
-static lp_step connect_finish(lp_call *call)
-{
-    lp_conn *conn = (lp_conn *)call->owner;
-    if (conn->phase == LP_CONN_CLOSED) {
-        if (!lp_opener_raise(conn->opener) && lp_call_check(call) == 0)
-            lp_raise_no_connection();
-        let_go(conn);
-        return LP_ERROR;
-    }
-    call->result = Py_NewRef(call->owner);
-    return LP_DONE;
-}
-
-/* Nobody will use it: closed by the core as soon as it has arrived, for nobody holds it. */
-static void connect_cancelled(lp_call *call)
-{
-    lp_conn *conn = (lp_conn *)call->owner;
-    if (call->begun && (conn->phase == LP_CONN_CONNECTING || conn->phase == LP_CONN_OPEN)) {
-        conn->phase = LP_CONN_CLOSED;
-        let_go(conn);
-    }
-}
-
-static const lp_op op_connect = {
-    .name = "Connection.__await__",
-    .start = connect_start,
-    .record = connect_record,
-    .finish = connect_finish,
-    .cancelled = connect_cancelled,
-    .flags = LP_OP_SHIELD | LP_OP_QUIET | LP_OP_DETACH,
-};
 
 /* ---- close, commit, rollback, interrupt --------------------------------------------------------- */
 
@@ -296,10 +200,10 @@ static lp_step close_finish(lp_call *call)
     if (!call->begun)
         return close_start(call);
     if (conn->opener && lp_opener_raise(conn->opener)) {
-        let_go(conn);
+        lp_conn_let_go(conn);
         return LP_ERROR;
     }
-    let_go(conn);
+    lp_conn_let_go(conn);
     return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
 
@@ -432,18 +336,18 @@ static PyObject *call_of(PyObject *op, const lp_op *what)
 }
 
 /* Methods without arguments: METH_NOARGS gives NULL for the second. */
-#define PLAIN(method, what)                                   \
-    static PyObject *method(PyObject *op, PyObject *unused)   \
-    {                                                         \
-        (void)unused;                                         \
-        return call_of(op, &(what));                          \
+#define PLAIN(method, what)                                 \
+    static PyObject *method(PyObject *op, PyObject *unused) \
+    {                                                       \
+        (void)unused;                                       \
+        return call_of(op, &(what));                        \
     }
 PLAIN(conn_close, op_close)
 PLAIN(conn_commit, op_commit)
 PLAIN(conn_rollback, op_rollback)
 PLAIN(conn_interrupt, op_interrupt)
 PLAIN(conn_cursor, lp_op_cursor)
-PLAIN(conn_aenter, op_connect)
+PLAIN(conn_aenter, lp_op_connect)
 #undef PLAIN
 
 /* Methods that run SQL: (sql, parameters). */
@@ -451,7 +355,8 @@ static PyObject *statement(PyObject *op, const lp_op *what, const char *method,
                            PyObject *const *args, Py_ssize_t count, PyObject *keywords,
                            const char *second, int required)
 {
-    const char *const names[2] = {strcmp(method, "executescript") == 0 ? "sql_script" : "sql", second};
+    const char *const names[2] = {strcmp(method, "executescript") == 0 ? "sql_script" : "sql",
+                                  second};
     PyObject *given[2];
     lp_conn *conn = (lp_conn *)op;
     if (lp_parse(method, args, count, keywords, names, required, given) < 0)
@@ -461,11 +366,11 @@ static PyObject *statement(PyObject *op, const lp_op *what, const char *method,
     return lp_call_new(conn->st, what, op, given[0], given[1]);
 }
 
-#define STATEMENT(method, what, second, required)                                               \
-    static PyObject *conn_##method(PyObject *op, PyObject *const *args, Py_ssize_t count,        \
-                                   PyObject *keywords)                                           \
-    {                                                                                            \
-        return statement(op, &(what), #method, args, count, keywords, second, required);         \
+#define STATEMENT(method, what, second, required)                                         \
+    static PyObject *conn_##method(PyObject *op, PyObject *const *args, Py_ssize_t count, \
+                                   PyObject *keywords)                                    \
+    {                                                                                     \
+        return statement(op, &(what), #method, args, count, keywords, second, required);  \
     }
 STATEMENT(execute, lp_op_execute, "parameters", 1)
 STATEMENT(executemany, lp_op_executemany, "parameters", 2)
@@ -476,7 +381,7 @@ STATEMENT(execute_fetchall, lp_op_execute_fetchall, "parameters", 1)
 
 static PyObject *conn_await(PyObject *op)
 {
-    return call_of(op, &op_connect);
+    return call_of(op, &lp_op_connect);
 }
 
 static PyObject *conn_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
@@ -519,6 +424,11 @@ static PyMethodDef conn_methods[] = {
 
 /* ---- attributes -------------------------------------------------------------------------------- */
 
+/* Names for the closures of the table below. */
+static char isolation_level[] = "isolation_level", row_factory[] = "row_factory",
+            text_factory[] = "text_factory", in_transaction[] = "in_transaction",
+            total_changes[] = "total_changes";
+
 static PyObject *get_conn(PyObject *op, void *unused)
 {
     (void)unused;
@@ -554,9 +464,11 @@ static int set_forwarded(PyObject *op, PyObject *value, void *name)
     return rc;
 }
 
-static PyObject *get_in_transaction(PyObject *op, void *unused)
+/* While a request is under way: what the core noted after the last one that finished. When the
+ * connection is idle the sqlite3.Connection tells, for it may have been used directly; both of its
+ * getters only read a member of SQLite's handle, so they do not wait either. */
+static PyObject *get_state(PyObject *op, void *name)
 {
-    (void)unused;
     lp_conn *conn = (lp_conn *)op;
     ll_conn_state state;
     if (!conn->sqlite) {
@@ -564,20 +476,13 @@ static PyObject *get_in_transaction(PyObject *op, void *unused)
         return NULL;
     }
     ll_conn_get_state(conn->handle, &state);
+    if (state.idle)
+        return PyObject_GetAttr(conn->sqlite, name == total_changes
+                                                  ? conn->st->names.total_changes
+                                                  : conn->st->names.in_transaction);
+    if (name == total_changes)
+        return PyLong_FromLongLong(state.total_changes);
     return PyBool_FromLong(state.in_transaction);
-}
-
-static PyObject *get_total_changes(PyObject *op, void *unused)
-{
-    (void)unused;
-    lp_conn *conn = (lp_conn *)op;
-    ll_conn_state state;
-    if (!conn->sqlite) {
-        lp_raise_no_connection();
-        return NULL;
-    }
-    ll_conn_get_state(conn->handle, &state);
-    return PyLong_FromLongLong(state.total_changes);
 }
 
 static PyObject *get_closed(PyObject *op, void *unused)
@@ -594,18 +499,16 @@ static PyObject *get_connector(PyObject *op, void *unused)
     return Py_NewRef(what ? what : Py_None);
 }
 
-static char isolation_level[] = "isolation_level", row_factory[] = "row_factory",
-            text_factory[] = "text_factory";
-
 static PyGetSetDef conn_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
     {"_connection", get_connection, NULL, "The sqlite3.Connection, or None.", NULL},
     {"_connector", get_connector, NULL, "Opens the same database with plain sqlite3.", NULL},
-    {"in_transaction", get_in_transaction, NULL,
-     "Whether a transaction is open, as of the last statement that finished.", NULL},
-    {"total_changes", get_total_changes, NULL,
-     "Rows changed since the connection was opened, as of the last statement that finished.", NULL},
+    {"in_transaction", get_state, NULL,
+     "Whether a transaction is open, as of the last statement that finished.", in_transaction},
+    {"total_changes", get_state, NULL,
+     "Rows changed since the connection was opened, as of the last statement that finished.",
+     total_changes},
     {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
     {"isolation_level", get_forwarded, set_forwarded,
      "Which transaction begins before a statement that writes; None: none.", isolation_level},
@@ -676,8 +579,7 @@ static int conn_clear(PyObject *op)
 static void conn_finalize(PyObject *op)
 {
     lp_conn *conn = (lp_conn *)op;
-    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->st->exiting ||
-        conn->generation != conn->st->generation)
+    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation)
         return;
     PyObject *exc = lp_exc_take();
     if (PyErr_ResourceWarning(op, 1,
@@ -699,7 +601,7 @@ static void conn_dealloc(PyObject *op)
     if (conn->weakrefs)
         PyObject_ClearWeakRefs(op);
     if (conn->st)
-        let_go(conn);
+        lp_conn_let_go(conn);
     (void)conn_clear(op);
     PyObject *module = conn->module;
     type->tp_free(op);
@@ -710,12 +612,10 @@ static void conn_dealloc(PyObject *op)
 static char conn_doc[] = "A connection: await it, or enter it with `async with`, to open it.";
 
 static PyType_Slot conn_slots[] = {
-    {Py_tp_doc, conn_doc},         {Py_tp_init, conn_init},
-    {Py_tp_new, PyType_GenericNew}, {Py_tp_traverse, conn_traverse},
-    {Py_tp_clear, conn_clear},     {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc}, {Py_am_await, conn_await},
-    {Py_tp_methods, conn_methods}, {Py_tp_getset, conn_getset},
-    {Py_tp_members, conn_members}, {0, NULL},
+    {Py_tp_doc, conn_doc},           {Py_tp_init, conn_init},       {Py_tp_new, PyType_GenericNew},
+    {Py_tp_traverse, conn_traverse}, {Py_tp_clear, conn_clear},     {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},   {Py_am_await, conn_await},     {Py_tp_methods, conn_methods},
+    {Py_tp_getset, conn_getset},     {Py_tp_members, conn_members}, {0, NULL},
 };
 
 static PyType_Spec conn_spec = {
@@ -725,120 +625,10 @@ static PyType_Spec conn_spec = {
     .slots = conn_slots,
 };
 
-/* ---- the connector ----------------------------------------------------------------------------- */
-
-static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    connector *self = (connector *)op;
-    if (PyTuple_GET_SIZE(args) > 0 || (kwargs && PyDict_GET_SIZE(kwargs) > 0)) {
-        PyErr_SetString(PyExc_TypeError, "connector() takes no arguments");
-        return NULL;
-    }
-    PyObject *arguments = PyTuple_Pack(1, self->database);
-    PyObject *connection =
-        arguments ? PyObject_Call(self->st->sqlite3.connect, arguments, self->keywords) : NULL;
-    Py_XDECREF(arguments);
-    return connection;
-}
-
-static int connector_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((connector *)op)->database);
-    Py_VISIT(((connector *)op)->keywords);
-    return 0;
-}
-
-static int connector_clear(PyObject *op)
-{
-    Py_CLEAR(((connector *)op)->database);
-    Py_CLEAR(((connector *)op)->keywords);
-    return 0;
-}
-
-static void connector_dealloc(PyObject *op)
-{
-    PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
-    (void)connector_clear(op);
-    type->tp_free(op);
-    Py_DECREF(type);
-}
-
-static PyType_Slot connector_slots[] = {
-    {Py_tp_call, connector_call},
-    {Py_tp_traverse, connector_traverse},
-    {Py_tp_clear, connector_clear},
-    {Py_tp_dealloc, connector_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec connector_spec = {
-    .name = "looplite._core._Connector",
-    .basicsize = sizeof(connector),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = connector_slots,
-};
-
-/* looplite.connect(database, *, iter_chunk_size=64, loop=None, **kwargs) */
-static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwargs)
-{
-    lp_state *st = PyModule_GetState(module);
-    PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-    PyObject *chunk = NULL, *loop = NULL, *database = NULL, *result = NULL;
-    if (!keywords)
-        return NULL;
-    struct {
-        const char *name;
-        PyObject **value;
-    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop}};
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
-        *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
-        if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)
-            goto out;
-    }
-    Py_ssize_t count = PyTuple_GET_SIZE(args);
-    if (count > 1 || (count == 1) == (database != NULL)) {
-        PyErr_Format(PyExc_TypeError, "connect() takes 1 positional argument, the database (%zd given)",
-                     count + (database != NULL));
-        goto out;
-    }
-    if (loop && loop != Py_None &&
-        PyErr_WarnEx(PyExc_DeprecationWarning, "connect() no longer uses the `loop` parameter", 1) < 0)
-        goto out;
-    connector *what = (connector *)st->connector_type->tp_alloc(st->connector_type, 0);
-    if (!what)
-        goto out;
-    what->st = st;
-    what->database = Py_NewRef(database ? database : PyTuple_GET_ITEM(args, 0));
-    what->keywords = Py_NewRef(keywords);
-    if (chunk)
-        result = PyObject_CallFunctionObjArgs((PyObject *)st->conn_type, what, chunk, NULL);
-    else
-        result = PyObject_CallOneArg((PyObject *)st->conn_type, (PyObject *)what);
-    Py_DECREF(what);
-out:
-    Py_XDECREF(chunk);
-    Py_XDECREF(loop);
-    Py_XDECREF(database);
-    Py_DECREF(keywords);
-    return result;
-}
-
-static PyMethodDef connect_def[] = {
-    {"connect", FAST(module_connect), METH_VARARGS | METH_KEYWORDS,
-     "connect($module, database, *, iter_chunk_size=64, **kwargs)\n--\n\n"
-     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited."},
-    {NULL, NULL, 0, NULL},
-};
-
 int lp_conn_init(PyObject *module, lp_state *st)
 {
     st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL);
-    st->connector_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connector_spec, NULL);
-    if (!st->conn_type || !st->connector_type)
+    if (!st->conn_type || lp_connect_init(module, st) < 0)
         return -1;
-    if (PyModule_AddObjectRef(module, "Connection", (PyObject *)st->conn_type) < 0)
-        return -1;
-    return PyModule_AddFunctions(module, connect_def);
+    return PyModule_AddObjectRef(module, "Connection", (PyObject *)st->conn_type);
 }

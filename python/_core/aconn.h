@@ -17,19 +17,20 @@ typedef enum lp_conn_phase {
 typedef struct lp_conn lp_conn;
 struct lp_conn {
     PyObject_HEAD
-    /* fixed after __init__ */
-    lp_state *st;
+        /* fixed after __init__ */
+        lp_state *st;
     PyObject *module; /* keeps st alive */
     PyObject *connector;
     Py_ssize_t chunk; /* iter_chunk_size */
+    int detect_types; /* set by the first await */
 
     /* GIL */
     PyObject *dict, *weakrefs;
     lp_conn_phase phase;
     ll_conn *handle;
     lp_opener *opener;
-    PyObject *sqlite;        /* the sqlite3.Connection, while open */
-    lp_loop *home;           /* the loop that opened it, while open: counts it */
+    PyObject *sqlite;          /* the sqlite3.Connection, while open */
+    lp_loop *home;             /* the loop that opened it, while open: counts it */
     const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
     uint64_t generation;       /* of the process (fork) that opened it */
@@ -50,6 +51,16 @@ static inline bool lp_conn_must_wait(const lp_conn *conn, const lp_call *call)
 {
     return conn->collecting && conn->collecting != call;
 }
+
+/* aopen.c: the first await; quiet when it is dropped. */
+extern const lp_op lp_op_connect;
+int lp_connect_init(PyObject *module, lp_state *st);
+
+/* Notes that a connection is being opened. */
+void lp_conn_link(lp_conn *conn);
+
+/* Open, or about to be: gives back what belongs to that. */
+void lp_conn_let_go(lp_conn *conn);
 
 /* Interrupts what runs on all open connections: the atexit hook's. */
 void lp_conns_interrupt(lp_state *st);

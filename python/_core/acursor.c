@@ -19,7 +19,8 @@ int lp_cursor_need(const lp_cursor *cursor)
         return -1;
     }
     if (cursor->decoding) {
-        PyErr_SetString(cursor->st->sqlite3.ProgrammingError, "Recursive use of cursors not allowed.");
+        PyErr_SetString(cursor->st->sqlite3.ProgrammingError,
+                        "Recursive use of cursors not allowed.");
         return -1;
     }
     if (cursor->conn->phase == LP_CONN_CLOSED || cursor->conn->phase == LP_CONN_NEW) {
@@ -43,6 +44,7 @@ void lp_cursor_reset(lp_cursor *cursor)
     cursor->generation++;
     Py_CLEAR(cursor->description);
     Py_CLEAR(cursor->shape);
+    Py_CLEAR(cursor->converters);
 }
 
 /* Room for one more batch behind the last. */
@@ -57,8 +59,8 @@ static bool make_room(lp_cursor *cursor)
         return true;
     }
     size_t room = cursor->room * 2;
-    ll_batch **grown =
-        PyMem_Realloc(cursor->batches == cursor->few ? NULL : cursor->batches, room * sizeof *grown);
+    ll_batch **grown = PyMem_Realloc(cursor->batches == cursor->few ? NULL : cursor->batches,
+                                     room * sizeof *grown);
     if (!grown)
         return false;
     if (cursor->batches == cursor->few)
@@ -174,15 +176,15 @@ static PyObject *cursor_fetchmany(PyObject *op, PyObject *const *args, Py_ssize_
     return call_of(op, &lp_op_fetchmany, NULL, given[0]);
 }
 
-#define STATEMENT(method, what, first, second, required)                                        \
-    static PyObject *cursor_##method(PyObject *op, PyObject *const *args, Py_ssize_t count,      \
-                                     PyObject *keywords)                                         \
-    {                                                                                            \
-        static const char *const names[2] = {first, second};                                     \
-        PyObject *given[2];                                                                      \
-        if (lp_parse(#method, args, count, keywords, names, required, given) < 0)                \
-            return NULL;                                                                         \
-        return call_of(op, &(what), given[0], given[1]);                                         \
+#define STATEMENT(method, what, first, second, required)                                    \
+    static PyObject *cursor_##method(PyObject *op, PyObject *const *args, Py_ssize_t count, \
+                                     PyObject *keywords)                                    \
+    {                                                                                       \
+        static const char *const names[2] = {first, second};                                \
+        PyObject *given[2];                                                                 \
+        if (lp_parse(#method, args, count, keywords, names, required, given) < 0)           \
+            return NULL;                                                                    \
+        return call_of(op, &(what), given[0], given[1]);                                    \
     }
 STATEMENT(execute, lp_op_cursor_execute, "sql", "parameters", 1)
 STATEMENT(executemany, lp_op_cursor_executemany, "sql", "parameters", 2)
@@ -229,8 +231,7 @@ static PyMethodDef cursor_methods[] = {
      "fetchmany($self, /, size=None)\n--\n\nGives a list of up to `size` rows (arraysize)."},
     {"fetchall", cursor_fetchall, METH_NOARGS,
      "fetchall($self, /)\n--\n\nGives a list of the rows that are left."},
-    {"close", cursor_close, METH_NOARGS,
-     "close($self, /)\n--\n\nEnds the statement. Never waits."},
+    {"close", cursor_close, METH_NOARGS, "close($self, /)\n--\n\nEnds the statement. Never waits."},
     {"__aenter__", cursor_aenter, METH_NOARGS, NULL},
     {"__aexit__", FAST(cursor_aexit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -245,7 +246,7 @@ static PyObject *get_description(PyObject *op, void *unused)
     if (!cursor->columns)
         Py_RETURN_NONE;
     if (!cursor->description)
-        cursor->description = lp_description(cursor->columns);
+        cursor->description = lp_description(cursor->columns, cursor->conn->detect_types);
     return Py_XNewRef(cursor->description);
 }
 
@@ -310,11 +311,12 @@ static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
     lp_cursor *cursor = (lp_cursor *)op;
     lp_state *st = lp_state_of(Py_TYPE(op));
     PyObject *conn, *unused = NULL;
-    if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type, &conn,
-                                            &unused))
+    if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type,
+                                            &conn, &unused))
         return -1;
     if (!((lp_conn *)conn)->st || cursor->st) {
-        PyErr_SetString(PyExc_RuntimeError, "the Cursor, or its Connection, cannot be initialised so");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the Cursor, or its Connection, cannot be initialised so");
         return -1;
     }
     return set_up(cursor, (lp_conn *)conn);
@@ -329,6 +331,7 @@ static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(cursor->row_factory);
     Py_VISIT(cursor->description);
     Py_VISIT(cursor->shape);
+    Py_VISIT(cursor->converters);
     return 0;
 }
 
@@ -362,11 +365,16 @@ static void cursor_dealloc(PyObject *op)
 static char cursor_doc[] = "The rows of a statement.";
 
 static PyType_Slot cursor_slots[] = {
-    {Py_tp_doc, cursor_doc},         {Py_tp_init, cursor_init},
-    {Py_tp_new, PyType_GenericNew},  {Py_tp_traverse, cursor_traverse},
-    {Py_tp_clear, cursor_clear},     {Py_tp_dealloc, cursor_dealloc},
-    {Py_am_aiter, cursor_aiter},     {Py_tp_methods, cursor_methods},
-    {Py_tp_getset, cursor_getset},   {Py_tp_members, cursor_members},
+    {Py_tp_doc, cursor_doc},
+    {Py_tp_init, cursor_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_traverse, cursor_traverse},
+    {Py_tp_clear, cursor_clear},
+    {Py_tp_dealloc, cursor_dealloc},
+    {Py_am_aiter, cursor_aiter},
+    {Py_tp_methods, cursor_methods},
+    {Py_tp_getset, cursor_getset},
+    {Py_tp_members, cursor_members},
     {0, NULL},
 };
 

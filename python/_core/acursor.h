@@ -6,31 +6,37 @@
 #include "awaitable.h"
 #include "decode.h"
 
-enum { LP_FEW_BATCHES = 4 };
+enum {
+    LP_FEW_BATCHES = 4
+};
 
 typedef struct lp_cursor {
     PyObject_HEAD
-    /* fixed after __init__ */
-    lp_state *st;
+        /* fixed after __init__ */
+        lp_state *st;
     lp_conn *conn; /* owned */
 
     /* GIL */
     PyObject *dict, *weakrefs;
-    PyObject *row_factory;   /* None: tuples */
-    PyObject *description;   /* made when first asked for; NULL before */
-    PyObject *shape;         /* what the row factory gets; NULL before */
+    PyObject *row_factory; /* None: tuples */
+    PyObject *description; /* made when first asked for; NULL before */
+    PyObject *shape;       /* what the row factory gets; NULL before */
+    PyObject
+        *converters; /* of the columns; None: none has one; NULL before, and with detect_types 0 */
     PyObject *lastrowid;
     int64_t rowcount;
     Py_ssize_t arraysize;
-    ll_columns *columns;     /* of the rows below; NULL: no rows */
-    ll_cursor *rest;         /* goes on where the batches end; NULL: they are all there is */
-    ll_batch **batches;      /* `few` or of the heap: [first, first + count) */
+    ll_columns *columns; /* of the rows below; NULL: no rows */
+    ll_cursor *rest;     /* goes on where the batches end; NULL: they are all there is */
+    ll_batch **batches;  /* `few` or of the heap: [first, first + count) */
     size_t first, count, room;
-    size_t row;              /* next row of the first batch */
+    size_t row;               /* next row of the first batch */
     const lp_call *executing; /* the call whose statement fills this cursor; NULL: none */
-    uint64_t generation;     /* counts statements: a fetch knows which one it is of */
-    bool decoding;           /* rows are being made: Python code may run in there */
-    bool broken;             /* the statement was interrupted in the middle */
+    lp_call *asking;          /* the fetch that waits for the next batch; NULL: none */
+    lp_call *waiting;         /* fetches behind it, on the same loop; owned, linked by `behind` */
+    uint64_t generation;      /* counts statements: a fetch knows which one it is of */
+    bool decoding;            /* rows are being made: Python code may run in there */
+    bool broken;              /* the statement was interrupted in the middle */
     bool closed;
     ll_batch *few[LP_FEW_BATCHES];
 } lp_cursor;
@@ -50,6 +56,9 @@ int lp_cursor_need(const lp_cursor *cursor);
 /* fetch.c: goes on fetching into call->result, a list, until it has call->limit rows (0: all). Slices:
  * may say LP_YIELD. */
 lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor);
+
+/* fetch.c: call->cancelled of every call that fetches. */
+void lp_fetch_forget(lp_call *call, lp_cursor *cursor);
 
 /* fetch.c: call->record of every call that fetches from its cursor by lp_fetch_all(). */
 void lp_fetch_record(lp_call *call, lp_cursor *cursor);

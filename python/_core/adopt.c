@@ -35,7 +35,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SLOT_HANDLES = 8 };
+enum {
+    SLOT_HANDLES = 8
+};
 
 /* Handles that this thread has opened since the slot was armed. */
 static _Thread_local struct {
@@ -49,6 +51,10 @@ static atomic_bool gone;
 
 /* Process-wide, written at import: a sqlite3.Connection begins with its handle. */
 static bool head_is_handle;
+
+/* Process-wide, written at import: this SQLite was built with SQLITE_USE_URI, so every name that begins
+ * with "file:" is a URI, asked or not. */
+static bool uris_always;
 
 struct lp_opener {
     /* fixed after creation */
@@ -117,7 +123,15 @@ int lp_adopt_init(PyObject *module, lp_state *st)
     Py_XDECREF(arguments);
     if (!connection)
         return -1;
-    bool same = Py_TYPE(connection)->tp_basicsize >= (Py_ssize_t)(sizeof(PyObject) + sizeof(void *)) &&
+    PyObject *options = PyObject_CallMethod(connection, "execute", "s",
+                                            "SELECT sqlite_compileoption_used('USE_URI')");
+    PyObject *row = options ? PyObject_CallMethod(options, "fetchone", NULL) : NULL;
+    uris_always = row && PyObject_IsTrue(PyTuple_GET_ITEM(row, 0)) == 1;
+    Py_XDECREF(row);
+    Py_XDECREF(options);
+    PyErr_Clear();
+    bool same = Py_TYPE(connection)->tp_basicsize >=
+                    (Py_ssize_t)(sizeof(PyObject) + sizeof(void *)) &&
                 slot.count == 1 && head(connection) == slot.handles[0];
     PyObject *closed = PyObject_CallMethodNoArgs(connection, st->names.close);
     if (closed)
@@ -190,7 +204,8 @@ static PyObject *uri_of_uri(lp_state *st, PyObject *path)
     if (memory || (query && query_has(query + 1, end, "vfs=")))
         return PyUnicode_DecodeFSDefaultAndSize(uri, PyBytes_GET_SIZE(path));
     PyObject *front = PyUnicode_DecodeFSDefaultAndSize(uri, (Py_ssize_t)size);
-    PyObject *result = front ? PyUnicode_FromFormat("%U%cvfs=%s", front, query ? '&' : '?', st->vfs_name)
+    PyObject *result = front ? PyUnicode_FromFormat("%U%cvfs=%s", front, query ? '&' : '?',
+                                                    st->vfs_name)
                              : NULL;
     Py_XDECREF(front);
     return result;
@@ -205,7 +220,8 @@ static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret
         return NULL;
     const char *text = PyBytes_AS_STRING(path);
     PyObject *result;
-    if (uri && strncmp(text, "file:", 5) == 0) {
+    if ((uri || uris_always) && strncmp(text, "file:", 5) == 0) {
+        *ret_uri = true;
         result = uri_of_uri(st, path);
     } else if (text[0] == '\0' || strcmp(text, ":memory:") == 0) {
         result = PyUnicode_FromString(text);
@@ -319,10 +335,11 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
         return SQLITE_OK;
     }
     if (connection) {
-        PyErr_Format(st->sqlite3.NotSupportedError,
-                     "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
-                     "sqlite3.connect() opened",
-                     Py_TYPE(connection)->tp_name);
+        PyErr_Format(
+            st->sqlite3.NotSupportedError,
+            "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
+            "sqlite3.connect() opened",
+            Py_TYPE(connection)->tp_name);
         Py_DECREF(connection);
     }
     Py_XSETREF(opener->error, lp_exc_take());

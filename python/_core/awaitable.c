@@ -97,6 +97,37 @@ static void settle(lp_call *call)
         call->op->record(call);
 }
 
+/* Lets the task go on that waits for the call. */
+static void resolve(lp_call *call)
+{
+    PyObject *future = call->future;
+    call->future = NULL;
+    if (!future)
+        return;
+    PyObject *set = PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
+    if (!set)
+        PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
+    Py_XDECREF(set);
+    Py_DECREF(future);
+}
+
+void lp_call_wake(lp_call *call)
+{
+    if (call->phase != LP_WAITING || call->list)
+        return;
+    call->finished = true;
+    call->status = LL_OK;
+    resolve(call);
+}
+
+lp_step lp_call_wait(lp_call *call)
+{
+    ll_request_unref(call->request);
+    call->request = NULL;
+    call->finished = false;
+    return LP_WAIT;
+}
+
 /* ll_done_fn: from dispatch, on the loop's thread, with the GIL. */
 static void on_done(ll_request *request, void *user)
 {
@@ -104,16 +135,7 @@ static void on_done(ll_request *request, void *user)
     lp_call *call = user;
     unlink_call(call);
     settle(call);
-    PyObject *future = call->future;
-    call->future = NULL;
-    if (future) {
-        PyObject *set =
-            PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
-        if (!set)
-            PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
-        Py_XDECREF(set);
-        Py_DECREF(future);
-    }
+    resolve(call);
     Py_DECREF((PyObject *)call);
 }
 
@@ -174,11 +196,9 @@ static void over(lp_call *call)
 static PyObject *new_future(lp_call *call)
 {
     PyObject *loop = lp_loop_object(call->loop);
-    PyObject *future =
-        loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
+    PyObject *future = loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
     Py_XDECREF(loop);
-    if (future &&
-        PyObject_SetAttr(future, call->st->names._asyncio_future_blocking, Py_True) < 0)
+    if (future && PyObject_SetAttr(future, call->st->names._asyncio_future_blocking, Py_True) < 0)
         Py_CLEAR(future);
     if (!future)
         return NULL;
@@ -225,8 +245,14 @@ static lp_step start(lp_call *call)
         PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
         return LP_ERROR;
     }
-    call->loop = lp_loop_running(call->st);
     if (!call->loop)
+        call->loop = lp_loop_running(call->st);
+    if (!call->loop)
+        return LP_ERROR;
+    /* What has to happen in any case is not put off: a cancellation could come in between. */
+    if (!(call->op->flags & LP_OP_SHIELD) && lp_loop_turn_over(call->loop))
+        return LP_TURN;
+    if (lp_loop_turn_end(call->loop) < 0)
         return LP_ERROR;
     call->phase = LP_WAITING;
     return call->op->start(call);
@@ -237,6 +263,21 @@ static lp_step finish(lp_call *call)
     if (call->op->finish)
         return call->op->finish(call);
     return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
+}
+
+/* Resumed before the request has called back: a second task awaits it, which would leave the first one
+ * alone for ever; or its future was cancelled, and it waits on a new one. */
+static lp_step still_waiting(lp_call *call)
+{
+    PyObject *done = call->future ? PyObject_CallMethodNoArgs(call->future, call->st->names.done)
+                                  : NULL;
+    int is_done = done ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    if (is_done == 0)
+        PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
+    else if (is_done < 0 && !PyErr_Occurred())
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return is_done == 1 ? LP_WAIT : LP_SHUN;
 }
 
 /* One send(None). What is yielded or returned is a new reference in *ret. */
@@ -255,8 +296,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         step = start(call);
         break;
     case LP_WAITING:
-        if (!call->finished) { /* driven by hand, or its future was cancelled by somebody */
-            step = LP_WAIT;
+        if (!call->finished) {
+            step = still_waiting(call);
         } else if (call->thrown) {
             PyObject *exc = call->thrown;
             call->thrown = NULL;
@@ -285,6 +326,10 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         else
             detach(call);
         break;
+    case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
+        *ret = Py_NewRef(Py_None);
+        sent = PYGEN_NEXT;
+        break;
     case LP_YIELD:
         call->phase = LP_YIELDED;
         *ret = Py_NewRef(Py_None);
@@ -298,6 +343,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         over(call);
         sent = PYGEN_RETURN;
         break;
+    case LP_SHUN: /* whoever awaited it first goes on */
+        break;
     default:
         over(call);
         break;
@@ -307,8 +354,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     return sent;
 }
 
-/* StopIteration(value), which PyErr_SetObject() would take apart for a tuple or an exception. */
-static void stop_iteration(PyObject *value)
+/* PyErr_SetObject() would take a tuple or an exception apart. */
+void lp_stop_iteration(PyObject *value)
 {
     if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
         PyErr_SetObject(PyExc_StopIteration, value);
@@ -343,7 +390,7 @@ static PyObject *call_iternext(PyObject *op)
         return value;
     case PYGEN_RETURN:
         if (value != Py_None) /* NULL without an exception is StopIteration(None) */
-            stop_iteration(value);
+            lp_stop_iteration(value);
         Py_DECREF(value);
         return NULL;
     default:
@@ -358,7 +405,7 @@ static PyObject *call_send(PyObject *op, PyObject *value)
     case PYGEN_NEXT:
         return got;
     case PYGEN_RETURN:
-        stop_iteration(got);
+        lp_stop_iteration(got);
         Py_DECREF(got);
         return NULL;
     default:
@@ -367,7 +414,7 @@ static PyObject *call_send(PyObject *op, PyObject *value)
 }
 
 /* The exception that throw(type[, value[, traceback]]) means; a new reference. */
-static PyObject *exception_of(PyObject *const *args, Py_ssize_t count)
+PyObject *lp_exception_of(PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1 || count > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
@@ -400,7 +447,7 @@ static PyObject *exception_of(PyObject *const *args, Py_ssize_t count)
 static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     lp_call *call = (lp_call *)op;
-    PyObject *exc = exception_of(args, count);
+    PyObject *exc = lp_exception_of(args, count);
     if (!exc)
         return NULL;
     int cancelled = PyObject_IsInstance(exc, call->st->cancelled_error);
@@ -430,6 +477,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
     case LP_WAITING:
         if (call->finished) {
             outcome = outcome_name(call->outcome);
+        } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
+            outcome = "not applied";
         } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
@@ -471,7 +520,8 @@ static PyObject *call_aenter(PyObject *op, PyObject *unused)
     return Py_NewRef(op);
 }
 
-/* Closes what the call gave, by its own close(), which a subclass may have replaced. */
+/* Closes the Connection or Cursor that the call gave, by its own close(), which a subclass may have
+ * replaced; anything else needs no end. */
 static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     (void)args;
@@ -483,7 +533,10 @@ static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
     }
     PyObject *value = call->kept;
     call->kept = NULL;
-    PyObject *closing = PyObject_CallMethodNoArgs(value, call->st->names.close);
+    PyObject *closing = PyObject_TypeCheck(value, call->st->cursor_type) ||
+                                PyObject_TypeCheck(value, call->st->conn_type)
+                          ? PyObject_CallMethodNoArgs(value, call->st->names.close)
+                          : lp_ready_new(call->st, Py_NewRef(Py_None));
     Py_DECREF(value);
     return closing;
 }
@@ -605,9 +658,9 @@ static PyMethodDef call_methods[] = {
 };
 
 static PyGetSetDef call_getset[] = {
-    {"__name__", call_get_name, NULL, NULL, NULL},
-    {"__qualname__", call_get_qualname, NULL, NULL, NULL},
-    {"cr_running", call_get_running, NULL, NULL, NULL},
+    {"__name__", call_get_name, NULL, "The name of the method.", NULL},
+    {"__qualname__", call_get_qualname, NULL, "The name of the method with its class.", NULL},
+    {"cr_running", call_get_running, NULL, "Whether it is inside a step at this moment.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -637,101 +690,8 @@ static PyType_Spec call_spec = {
     .slots = call_slots,
 };
 
-/* ---- an answer that is there already ----------------------------------------------------------- */
-
-/* What __anext__() gives when the row is at hand: no loop, no request, nothing to cancel. It is never
- * part of a cycle for longer than an await, so the collector need not know it. */
-typedef struct ready {
-    PyObject_HEAD
-    PyObject *value;
-} ready;
-
-PyObject *lp_ready_new(lp_state *st, PyObject *value)
-{
-    ready *self = PyObject_New(ready, st->ready_type);
-    if (!self) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    self->value = value;
-    return (PyObject *)self;
-}
-
-static void ready_dealloc(PyObject *op)
-{
-    PyTypeObject *type = Py_TYPE(op);
-    Py_XDECREF(((ready *)op)->value);
-    PyObject_Free(op);
-    Py_DECREF(type);
-}
-
-static PySendResult ready_am_send(PyObject *op, PyObject *value, PyObject **ret)
-{
-    (void)value;
-    ready *self = (ready *)op;
-    *ret = self->value;
-    self->value = NULL;
-    if (*ret)
-        return PYGEN_RETURN;
-    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited __anext__()");
-    return PYGEN_ERROR;
-}
-
-static PyObject *ready_iternext(PyObject *op)
-{
-    PyObject *value;
-    if (ready_am_send(op, Py_None, &value) == PYGEN_RETURN) {
-        stop_iteration(value);
-        Py_DECREF(value);
-    }
-    return NULL;
-}
-
-static PyObject *ready_send(PyObject *op, PyObject *value)
-{
-    (void)value;
-    return ready_iternext(op);
-}
-
-static PyObject *ready_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
-{
-    Py_CLEAR(((ready *)op)->value);
-    PyObject *exc = exception_of(args, count);
-    if (exc)
-        lp_exc_give(exc);
-    return NULL;
-}
-
-static PyObject *ready_close(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    Py_CLEAR(((ready *)op)->value);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef ready_methods[] = {
-    {"send", ready_send, METH_O, NULL},
-    {"throw", (PyCFunction)(void (*)(void))ready_throw, METH_FASTCALL, NULL},
-    {"close", ready_close, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot ready_slots[] = {
-    {Py_tp_dealloc, ready_dealloc},   {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, ready_iternext}, {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, ready_am_send},      {Py_tp_methods, ready_methods},
-    {0, NULL},
-};
-
-static PyType_Spec ready_spec = {
-    .name = "looplite._core._Ready",
-    .basicsize = sizeof(ready),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = ready_slots,
-};
-
 /* Makes asyncio.iscoroutine() and create_task() accept a type. */
-static int register_coroutine(PyTypeObject *type)
+int lp_register_coroutine(PyTypeObject *type)
 {
     PyObject *abc = PyImport_ImportModule("collections.abc");
     PyObject *base = abc ? PyObject_GetAttrString(abc, "Coroutine") : NULL;
@@ -745,9 +705,7 @@ static int register_coroutine(PyTypeObject *type)
 int lp_awaitable_init(PyObject *module, lp_state *st)
 {
     st->call_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &call_spec, NULL);
-    st->ready_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &ready_spec, NULL);
-    if (!st->call_type || !st->ready_type || register_coroutine(st->call_type) < 0 ||
-        register_coroutine(st->ready_type) < 0)
+    if (!st->call_type || lp_register_coroutine(st->call_type) < 0 || lp_ready_init(module, st) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "Result", (PyObject *)st->call_type);
 }

@@ -8,10 +8,12 @@
 
 /* What a step of a call came to. */
 typedef enum lp_step {
+    LP_SHUN = -2,  /* an exception is set, for a second awaiter only */
     LP_ERROR = -1, /* an exception is set */
     LP_DONE = 0,   /* call->result is the answer (NULL: None) */
     LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
     LP_YIELD = 2,  /* let the loop turn once; finish() follows */
+    LP_TURN = 4,   /* not begun: let the loop turn first */
     LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
 } lp_step;
 
@@ -23,22 +25,29 @@ enum {
 
 /* One kind of call. */
 typedef struct lp_op {
-    const char *name;                  /* "Connection.commit" */
-    lp_step (*start)(lp_call *call);   /* first await: checks, converts, submits */
-    void (*record)(lp_call *call);     /* call->request has finished: notes what others can see; never
+    const char *name;                /* "Connection.commit" */
+    lp_step (*start)(lp_call *call); /* first await: checks, converts, submits */
+    void (*record)(lp_call *call);   /* call->request has finished: notes what others can see; never
                                           fails, may take the request. Also when nobody waits. NULL: nothing */
-    lp_step (*finish)(lp_call *call);  /* makes the result, or submits once more. NULL: the result is None */
-    void (*cancelled)(lp_call *call);  /* given up before its end; the request may still run. Or NULL */
+    lp_step (*finish)(
+        lp_call *call); /* makes the result, or submits once more. NULL: the result is None */
+    void (*cancelled)(
+        lp_call *call); /* given up before its end; the request may still run. Or NULL */
     unsigned flags;
 } lp_op;
 
 /* NEW -> (WAITING | YIELDED)* -> DONE */
-enum { LP_NEW, LP_WAITING, LP_YIELDED, LP_OVER };
+enum {
+    LP_NEW,
+    LP_WAITING,
+    LP_YIELDED,
+    LP_OVER
+};
 
 struct lp_call {
     PyObject_HEAD
-    /* fixed after creation */
-    lp_state *st; /* the type keeps it alive */
+        /* fixed after creation */
+        lp_state *st; /* the type keeps it alive */
     const lp_op *op;
     PyObject *owner;    /* the Connection or Cursor it is a call of */
     PyObject *sql;      /* first argument, or NULL */
@@ -54,18 +63,20 @@ struct lp_call {
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
     PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
     ll_request *request;
-    lp_call *previous, *next; /* in loop->pending or st->orphans; linked: the list holds a reference */
-    lp_call **list;           /* the head of the list it is in, or NULL */
-    size_t limit;             /* fetchmany: rows wanted */
-    int64_t since;            /* start of this slice, ns */
-    ll_status status;         /* of the request, once `finished` */
+    lp_call *previous,
+        *next;        /* in loop->pending or st->orphans; linked: the list holds a reference */
+    lp_call **list;   /* the head of the list it is in, or NULL */
+    size_t limit;     /* fetchmany: rows wanted */
+    int64_t since;    /* start of this slice, ns */
+    ll_status status; /* of the request, once `finished` */
     ll_outcome outcome;
     uint8_t phase;
-    bool running;  /* inside a step: no step inside a step */
-    bool finished; /* the request has called back */
-    bool keep;     /* entered by `async with` */
-    bool begun;    /* the statement itself was submitted */
-    bool barrier;  /* a fetch that waits for an execute() of its cursor that is under way */
+    bool running;        /* inside a step: no step inside a step */
+    bool finished;       /* the request has called back */
+    bool keep;           /* entered by `async with` */
+    bool begun;          /* the statement itself was submitted */
+    lp_call *behind;     /* a fetch: the next one that waits for the same batch; owned */
+    bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
 
     lp_params params; /* read by the worker until the request has finished */
@@ -77,6 +88,10 @@ PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *
 
 /* How to submit for this call: its loop's engine, its callback. -1 with an exception. */
 int lp_call_how(lp_call *call, unsigned flags, ll_submit *ret_how);
+
+/* Waits without a request of its own, until lp_call_wake(): what its step says. */
+lp_step lp_call_wait(lp_call *call);
+void lp_call_wake(lp_call *call);
 
 /* What the status of a submission into call->request means for the step. */
 lp_step lp_call_submitted(lp_call *call, ll_status status);
@@ -96,7 +111,18 @@ void lp_calls_orphan(lp_state *st, lp_call **list);
 /* Lets go of the orphans whose requests have finished. */
 void lp_calls_sweep(lp_call **orphans);
 
-/* A finished awaitable: gives `value`, whose reference it takes, when awaited. */
+/* Raises StopIteration(value). */
+void lp_stop_iteration(PyObject *value);
+
+/* The exception that throw(type[, value[, traceback]]) means; a new reference, NULL with a TypeError. */
+PyObject *lp_exception_of(PyObject *const *args, Py_ssize_t count);
+
+/* Makes asyncio.iscoroutine() and create_task() accept a type. */
+int lp_register_coroutine(PyTypeObject *type);
+
+/* ready.c: a finished awaitable: gives `value`, whose reference it takes, when awaited. */
 PyObject *lp_ready_new(lp_state *st, PyObject *value);
+
+int lp_ready_init(PyObject *module, lp_state *st);
 
 #endif

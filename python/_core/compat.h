@@ -8,21 +8,21 @@
 #include <structmember.h>
 
 #if PY_VERSION_HEX < 0x030A0000
-#error "looplite needs CPython 3.10 or newer"
+#    error "looplite needs CPython 3.10 or newer"
 #endif
 
 /* Slots of the module that say what it supports. Neither subinterpreters nor free threading have
  * been tested yet, so both are refused by name instead of crashing one day. */
 #if PY_VERSION_HEX >= 0x030C0000
-#define LP_SLOT_INTERPRETERS \
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#    define LP_SLOT_INTERPRETERS \
+        {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #else
-#define LP_SLOT_INTERPRETERS
+#    define LP_SLOT_INTERPRETERS
 #endif
 #if PY_VERSION_HEX >= 0x030D0000
-#define LP_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_USED},
+#    define LP_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_USED},
 #else
-#define LP_SLOT_GIL
+#    define LP_SLOT_GIL
 #endif
 
 /* Takes the exception that is set, normalised; NULL when none is. */

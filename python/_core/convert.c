@@ -11,7 +11,7 @@
  * and only if the statement uses it does the request fail, with that text, by which the exception is
  * found again and raised (lp_params_raise()).
  *
- * Named parameters: a plain dict is converted whole. Any other mapping (and a dict with __missing__)
+ * Named parameters: a plain dict is converted whole. A subclass of dict (one with __missing__, say)
  * can only be asked, so the SQL text is scanned for names; the scan knows strings, quoted names and
  * comments, and may find too many names but not too few.
  *
@@ -165,7 +165,8 @@ static int next_name(const char *sql, size_t size, size_t *at, size_t *ret_start
                 return 1;
             }
         } else if (is_name_byte((unsigned char)c)) {
-            while (i < size && is_name_byte((unsigned char)sql[i])) /* a$b is a name, not a parameter */
+            while (i < size &&
+                   is_name_byte((unsigned char)sql[i])) /* a$b is a name, not a parameter */
                 i++;
         } else {
             i++;
@@ -211,8 +212,9 @@ static void raise_unsupported(lp_state *st, PyObject *value, const place *where)
         PyErr_Clear();
     }
 #if PY_VERSION_HEX >= 0x030B0000
-    PyErr_Format(st->sqlite3.ProgrammingError, "Error binding parameter %zu: type '%s' is not supported",
-                 number, Py_TYPE(value)->tp_name);
+    PyErr_Format(st->sqlite3.ProgrammingError,
+                 "Error binding parameter %zu: type '%s' is not supported", number,
+                 Py_TYPE(value)->tp_name);
 #else
     if (where->name)
         PyErr_Format(st->sqlite3.InterfaceError,
@@ -334,7 +336,7 @@ static int convert(lp_state *st, lp_params *p, PyObject *value, const place *whe
 
 /* ---- rows of values ---------------------------------------------------------------------------- */
 
-static int raise_unsupported_parameters(lp_state *st)
+static void raise_unsupported_parameters(lp_state *st)
 {
 #if PY_VERSION_HEX >= 0x030B0000
     PyErr_SetString(st->sqlite3.ProgrammingError, "parameters are of unsupported type");
@@ -342,20 +344,28 @@ static int raise_unsupported_parameters(lp_state *st)
     (void)st;
     PyErr_SetString(PyExc_ValueError, "parameters are of unsupported type");
 #endif
-    return -1;
 }
 
-static int is_named(PyObject *parameters)
+/* A row of positional values as a tuple of our own. As sqlite3 does, what is no tuple or list is asked
+ * for its length and then for each item: some never end when they are gone through. */
+static PyObject *own_items(lp_state *st, PyObject *row)
 {
-    return PyDict_Check(parameters) || (!PyTuple_CheckExact(parameters) &&
-                                        !PyList_CheckExact(parameters) &&
-                                        !PySequence_Check(parameters) && PyMapping_Check(parameters));
-}
-
-/* Whether all there is in a mapping can be had by going through it. */
-static int is_plain_dict(PyObject *mapping)
-{
-    return PyDict_CheckExact(mapping);
+    if (PyTuple_CheckExact(row) || PyList_CheckExact(row))
+        return PySequence_Tuple(row);
+    if (!PySequence_Check(row)) {
+        raise_unsupported_parameters(st);
+        return NULL;
+    }
+    Py_ssize_t size = PySequence_Size(row);
+    PyObject *items = size < 0 ? NULL : PyTuple_New(size);
+    for (Py_ssize_t i = 0; items && i < size; i++) {
+        PyObject *item = PySequence_GetItem(row, i);
+        if (!item)
+            Py_CLEAR(items);
+        else
+            PyTuple_SET_ITEM(items, i, item);
+    }
+    return items;
 }
 
 /* Adds (name, value) to `pairs` for each name that the statement may use. */
@@ -384,7 +394,7 @@ static int ask_mapping(PyObject *mapping, PyObject *sql, PyObject *pairs)
 /* The mapping as a dict that belongs to us: values cannot go while the request runs. */
 static PyObject *own_dict(PyObject *mapping, PyObject *sql)
 {
-    if (is_plain_dict(mapping))
+    if (PyDict_CheckExact(mapping))
         return PyDict_Copy(mapping);
     PyObject *pairs = PyDict_New();
     if (pairs && ask_mapping(mapping, sql, pairs) < 0)
@@ -413,7 +423,8 @@ static int fill_named(lp_state *st, lp_params *p, PyObject *sql, PyObject *mappi
     while (PyDict_Next(dict, &at, &key, &value)) {
         Py_ssize_t size;
         const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8AndSize(key, &size) : NULL;
-        if (!name || strlen(name) != (size_t)size) { /* no statement can have such a name */
+        /* No statement can have such a name; and the core would take a prefix away. */
+        if (!name || strlen(name) != (size_t)size || (size > 0 && strchr(":@$#", name[0]))) {
             PyErr_Clear();
             continue;
         }
@@ -433,11 +444,9 @@ int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *paramete
     p->rows = 1;
     if (!parameters || parameters == Py_None)
         return 0;
-    if (is_named(parameters))
+    if (PyDict_Check(parameters))
         return fill_named(st, p, sql, parameters);
-    if (!PySequence_Check(parameters))
-        return raise_unsupported_parameters(st);
-    p->keep = PySequence_Tuple(parameters);
+    p->keep = own_items(st, parameters);
     if (!p->keep)
         return -1;
     size_t count = (size_t)PyTuple_GET_SIZE(p->keep);
@@ -461,14 +470,16 @@ static int refuse_row(lp_state *st, lp_params *p, size_t supplied, ll_value *row
         row[i] = ll_null();
     if (p->count == 0)
         return 0;
-    PyErr_Format(st->sqlite3.ProgrammingError,
-                 "Incorrect number of bindings supplied. The current statement uses %zu, and there are "
-                 "%zu supplied.",
-                 p->count, supplied);
+    PyErr_Format(
+        st->sqlite3.ProgrammingError,
+        "Incorrect number of bindings supplied. The current statement uses %zu, and there are "
+        "%zu supplied.",
+        p->count, supplied);
     return refuse(p, &row[0]);
 }
 
-static int add_named_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *mapping, ll_value *row)
+static int add_named_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *mapping,
+                         ll_value *row)
 {
     PyObject *dict = own_dict(mapping, sql);
     int rc = dict ? PyList_Append(p->keep, dict) : -1;
@@ -519,12 +530,10 @@ static int start_named(lp_params *p, PyObject *sql)
 
 int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
 {
-    int named = is_named(row);
-    if (!named && !PySequence_Check(row))
-        return raise_unsupported_parameters(st);
+    int named = PyDict_Check(row);
     if (!p->keep && !(p->keep = PyList_New(0)))
         return -1;
-    PyObject *items = named ? NULL : PySequence_Tuple(row);
+    PyObject *items = named ? NULL : own_items(st, row);
     if (!named && (!items || PyList_Append(p->keep, items) < 0)) {
         Py_XDECREF(items);
         return -1;
@@ -551,9 +560,9 @@ int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
             rc = add_named_row(st, p, sql, row, values);
         else
             rc = refuse_row(st, p, 0, values);
-    } else if (p->names || (size_t)PyTuple_GET_SIZE(items) != p->count) {
+    } else if ((size_t)PyTuple_GET_SIZE(items) != p->count) {
         rc = refuse_row(st, p, (size_t)PyTuple_GET_SIZE(items), values);
-    } else {
+    } else { /* also behind a row of names: they stand in the statement's own order */
         for (size_t i = 0; rc == 0 && i < p->count; i++) {
             place where = {.index = i};
             rc = convert(st, p, PyTuple_GET_ITEM(items, i), &where, &values[i]);
@@ -570,13 +579,18 @@ const char *lp_sql_text(lp_state *st, const char *what, PyObject *sql, size_t *r
 {
     if (!PyUnicode_Check(sql)) {
         PyErr_Format(PyExc_TypeError, "%s() argument 1 must be str, not %s", what,
-                     Py_TYPE(sql)->tp_name);
+                     sql == Py_None ? "None" : Py_TYPE(sql)->tp_name);
         return NULL;
     }
     Py_ssize_t size;
     const char *text = PyUnicode_AsUTF8AndSize(sql, &size);
-    if (!text)
+    if (!text) {
+#if PY_VERSION_HEX < 0x030B0000
+        if (PyErr_ExceptionMatches(PyExc_UnicodeError))
+            PyErr_SetString(st->sqlite3.Warning, "SQL is of wrong type ('str'). Must be string.");
+#endif
         return NULL;
+    }
     if (memchr(text, '\0', (size_t)size)) {
 #if PY_VERSION_HEX >= 0x030B0000
         PyErr_SetString(st->sqlite3.ProgrammingError, "the query contains a null character");

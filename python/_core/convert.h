@@ -4,24 +4,26 @@
 
 #include "state.h"
 
-enum { LP_FEW_PARAMS = 8 };
+enum {
+    LP_FEW_PARAMS = 8
+};
 
 /* The parameters of one statement and all that keeps their memory alive: the core is given them with
  * LL_SUBMIT_BORROW, so this lives until the request has finished. Zero-initialise. */
 typedef struct lp_params {
-    ll_value *values;     /* `few` or of the heap */
-    const char **names;   /* NULL: positional */
-    size_t count;         /* values in one row */
-    size_t rows;          /* executemany: rows of values */
-    size_t room;          /* values allocated */
-    PyObject *keep;       /* tuple of the objects, or (executemany, named) a list of such */
-    PyObject *extra;      /* list: what conversion made, and copies of what may change; or NULL */
-    PyObject *refused;    /* list of (text, exception) for values that cannot be bound; or NULL */
+    ll_value *values;   /* `few` or of the heap */
+    const char **names; /* NULL: positional */
+    size_t count;       /* values in one row */
+    size_t rows;        /* executemany: rows of values */
+    size_t room;        /* values allocated */
+    PyObject *keep;     /* tuple of the objects, or (executemany, named) a list of such */
+    PyObject *extra;    /* list: what conversion made, and copies of what may change; or NULL */
+    PyObject *refused;  /* list of (text, exception) for values that cannot be bound; or NULL */
     ll_value few[LP_FEW_PARAMS];
 } lp_params;
 
-/* Converts the parameters of execute(): None or NULL, a sequence, or a mapping. `sql` is looked at
- * only for the names that a mapping which is no plain dict has to be asked for. A value that cannot
+/* Converts the parameters of execute(): None or NULL, a sequence, or a dict. `sql` is looked at
+ * only for the names that a subclass of dict has to be asked for. A value that cannot
  * be bound is no error yet. 0, or -1 with an exception. */
 int lp_params_fill(lp_state *st, lp_params *params, PyObject *sql, PyObject *parameters);
 

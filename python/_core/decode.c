@@ -13,7 +13,9 @@
 
 #include <string.h>
 
-enum { SHAPES_KEPT = 512 };
+enum {
+    SHAPES_KEPT = 512
+};
 
 /* ---- values ------------------------------------------------------------------------------------ */
 
@@ -39,7 +41,8 @@ static void raise_undecodable(const lp_decoder *d, size_t column, const ll_value
     PyObject *text = PyUnicode_DecodeUTF8(value->as.text, (Py_ssize_t)value->size, "replace");
     if (text)
         PyErr_Format(d->st->sqlite3.OperationalError,
-                     "Could not decode to UTF-8 column '%s' with text '%U'", name ? name : "", text);
+                     "Could not decode to UTF-8 column '%s' with text '%U'", name ? name : "",
+                     text);
     Py_XDECREF(text);
 }
 
@@ -82,20 +85,57 @@ static PyObject *decode_value(const lp_decoder *d, size_t column, const ll_value
     }
 }
 
+/* What a converter gets: the bytes of the value as text, as sqlite3_column_blob() would give them. */
+static PyObject *raw_of(const ll_value *value)
+{
+    char digits[32];
+    if (value->type == LL_INTEGER) {
+        int size = PyOS_snprintf(digits, sizeof digits, "%lld", (long long)value->as.integer);
+        return PyBytes_FromStringAndSize(digits, size);
+    }
+    if (value->type != LL_FLOAT)
+        return PyBytes_FromStringAndSize(value->as.blob, (Py_ssize_t)value->size);
+    /* SQLite's "%!.15g": always with a point */
+    char *text = PyOS_double_to_string(value->as.real, 'g', 15, 0, NULL);
+    if (!text)
+        return PyErr_NoMemory();
+    size_t whole = strcspn(text, ".e");
+    bool bare = text[whole] != '.' && strspn(text, "-0123456789") == whole;
+    PyObject *raw = bare ? PyBytes_FromFormat("%.*s.0%s", (int)whole, text, text + whole)
+                         : PyBytes_FromString(text);
+    PyMem_Free(text);
+    return raw;
+}
+
+/* A value through the converter of its column; a new reference. */
+static PyObject *convert_value(PyObject *converter, const ll_value *value)
+{
+    if (value->type == LL_NULL)
+        return Py_NewRef(Py_None);
+    PyObject *raw = raw_of(value);
+    PyObject *converted = raw ? PyObject_CallOneArg(converter, raw) : NULL;
+    Py_XDECREF(raw);
+    return converted;
+}
+
 PyObject *lp_decode_row(const lp_decoder *d, const ll_value *values, size_t count)
 {
     PyObject *row = PyTuple_New((Py_ssize_t)count);
     if (!row)
         return NULL;
     for (size_t i = 0; i < count; i++) {
-        PyObject *value = decode_value(d, i, &values[i]);
+        PyObject *converter = d->converters ? PyTuple_GET_ITEM(d->converters, (Py_ssize_t)i)
+                                            : Py_None;
+        PyObject *value = converter == Py_None ? decode_value(d, i, &values[i])
+                                               : convert_value(converter, &values[i]);
         if (!value) {
             Py_DECREF(row);
             return NULL;
         }
         PyTuple_SET_ITEM(row, (Py_ssize_t)i, value);
     }
-    if (!d->text_factory && count > 0) /* the empty tuple is a singleton, which is not tracked */
+    if (!d->text_factory && !d->converters &&
+        count > 0) /* the empty tuple is a singleton, which is not tracked */
         PyObject_GC_UnTrack(row);
     if (!d->row_factory)
         return row;
@@ -107,13 +147,59 @@ PyObject *lp_decode_row(const lp_decoder *d, const ll_value *values, size_t coun
 
 /* ---- descriptions and shapes ------------------------------------------------------------------- */
 
-PyObject *lp_description(const ll_columns *columns)
+/* The registered converter for a type's name of so many bytes; a new reference, None if there is none. */
+static PyObject *find_converter(lp_state *st, const char *type, size_t size)
+{
+    PyObject *name = PyUnicode_DecodeUTF8(type, (Py_ssize_t)size, "replace");
+    PyObject *key = name ? PyObject_CallMethod(name, "upper", NULL) : NULL;
+    PyObject *converter = key ? PyDict_GetItemWithError(st->sqlite3.converters, key) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(name);
+    if (converter)
+        return Py_NewRef(converter);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *lp_converters(lp_state *st, const ll_columns *columns, int detect_types)
+{
+    size_t count = ll_columns_count(columns);
+    PyObject *converters = PyTuple_New((Py_ssize_t)count);
+    bool any = false;
+    for (size_t i = 0; converters && i < count; i++) {
+        PyObject *converter = Py_NewRef(Py_None);
+        const char *name = ll_columns_name(columns, i);
+        const char *bracket = detect_types & LP_PARSE_COLNAMES ? strchr(name, '[') : NULL;
+        if (bracket && strchr(bracket, ']'))
+            Py_SETREF(converter, find_converter(st, bracket + 1, strcspn(bracket + 1, "]")));
+        const char *declared = ll_columns_decltype(columns, i);
+        if (converter == Py_None && detect_types & LP_PARSE_DECLTYPES && declared)
+            Py_SETREF(converter, find_converter(st, declared, strcspn(declared, " (")));
+        if (!converter) {
+            Py_CLEAR(converters);
+        } else {
+            any |= converter != Py_None;
+            PyTuple_SET_ITEM(converters, (Py_ssize_t)i, converter);
+        }
+    }
+    if (converters && !any)
+        Py_SETREF(converters, Py_NewRef(Py_None));
+    return converters;
+}
+
+PyObject *lp_description(const ll_columns *columns, int detect_types)
 {
     size_t count = ll_columns_count(columns);
     PyObject *description = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; description && i < count; i++) {
         const char *name = ll_columns_name(columns, i);
-        PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace");
+        size_t size = strlen(name);
+        if (detect_types & LP_PARSE_COLNAMES) /* "name [type]": sqlite3 cuts at " [" */
+            for (const char *at = name; (at = strchr(at, '[')) != NULL; at++)
+                if (at > name && at[-1] == ' ') {
+                    size = (size_t)(at - 1 - name);
+                    break;
+                }
+        PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)size, "replace");
         PyObject *column = text ? PyTuple_Pack(7, text, Py_None, Py_None, Py_None, Py_None, Py_None,
                                                Py_None)
                                 : NULL;
@@ -187,4 +273,14 @@ PyObject *lp_shape(lp_state *st, PyObject *description)
             Py_CLEAR(shape);
     }
     return shape;
+}
+
+void lp_shapes_end(lp_state *st)
+{
+    PyDict_Clear(st->shapes);
+    PyObject *closed = st->memory ? PyObject_CallMethodNoArgs(st->memory, st->names.close) : NULL;
+    if (!closed)
+        PyErr_Clear();
+    Py_XDECREF(closed);
+    Py_CLEAR(st->memory);
 }

@@ -8,6 +8,7 @@
 typedef struct lp_decoder {
     lp_state *st;
     const ll_columns *columns;
+    PyObject *converters;   /* one of each column, or None; NULL: no converters */
     PyObject *text_factory; /* NULL: str */
     PyObject *row_factory;  /* NULL: tuples */
     PyObject *shape;        /* what the row factory gets as its cursor; NULL without one */
@@ -16,10 +17,22 @@ typedef struct lp_decoder {
 /* One row; a new reference. */
 PyObject *lp_decode_row(const lp_decoder *decoder, const ll_value *values, size_t count);
 
+enum {
+    LP_PARSE_DECLTYPES = 1,
+    LP_PARSE_COLNAMES = 2
+}; /* sqlite3's values of detect_types */
+
 /* The description of a result: a tuple of (name, None * 6). A new reference. */
-PyObject *lp_description(const ll_columns *columns);
+PyObject *lp_description(const ll_columns *columns, int detect_types);
+
+/* The converters of a result's columns, those registered with sqlite3: a tuple of callables and None;
+ * a new reference. None when no column has one. */
+PyObject *lp_converters(lp_state *st, const ll_columns *columns, int detect_types);
 
 /* A real sqlite3.Cursor with that description; a new reference, shared by all results of that shape. */
 PyObject *lp_shape(lp_state *st, PyObject *description);
+
+/* The atexit hook: closes the connection behind the shapes. */
+void lp_shapes_end(lp_state *st);
 
 #endif

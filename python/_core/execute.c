@@ -17,8 +17,11 @@
 #include "acursor.h"
 #include "errors.h"
 
-enum { ROWS_A_LOOK = 64 };         /* rows converted between two looks at the clock */
-static const int64_t slice_ns = 500000; /* what a call may take of one turn of the loop */
+#include <string.h>
+
+enum {
+    ROWS_A_LOOK = 64
+}; /* rows converted between two looks at the clock */
 
 /* ---- the cursor of a call ---------------------------------------------------------------------- */
 
@@ -99,6 +102,8 @@ static void forget(lp_call *call)
     /* An accepted request comes back to record(), which lets the cursor go. */
     if (call->target && !call->list && target_of(call)->executing == call)
         target_of(call)->executing = NULL;
+    if (call->target)
+        lp_fetch_forget(call, target_of(call));
 }
 
 static lp_step give_cursor(lp_call *call)
@@ -118,6 +123,22 @@ static void set_lastrowid(lp_cursor *cursor, int64_t rowid)
 
 /* ---- execute ----------------------------------------------------------------------------------- */
 
+/* Whether a text holds no statement at all: spaces, semicolons, comments. */
+static bool is_blank(const char *sql)
+{
+    for (;;) {
+        sql += strspn(sql, " \t\n\r\f;");
+        if (sql[0] == '-' && sql[1] == '-') {
+            sql += strcspn(sql, "\n");
+        } else if (sql[0] == '/' && sql[1] == '*') {
+            const char *end = strstr(sql + 2, "*/");
+            sql = end ? end + 2 : sql + strlen(sql);
+        } else {
+            return sql[0] == '\0';
+        }
+    }
+}
+
 static lp_step execute_start(lp_call *call)
 {
     lp_step step = begin(call);
@@ -125,6 +146,8 @@ static lp_step execute_start(lp_call *call)
         return step;
     lp_conn *conn = conn_of(call);
     ll_sql sql = {.flags = LL_SQL_STREAM};
+    if (PyUnicode_Check(call->sql)) /* a text that is wrong ends the old statement too */
+        lp_cursor_reset(target_of(call));
     sql.text = lp_sql_text(call->st, "execute", call->sql, &sql.size);
     if (!sql.text || lp_conn_begin_mode(conn, &sql.begin_before) < 0)
         return LP_ERROR;
@@ -132,9 +155,8 @@ static lp_step execute_start(lp_call *call)
     if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0 ||
         (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
         return LP_ERROR;
-    sql.params = (ll_params){.values = call->params.values,
-                             .names = call->params.names,
-                             .count = call->params.count};
+    sql.params = (ll_params){
+        .values = call->params.values, .names = call->params.names, .count = call->params.count};
     ll_submit how;
     if (lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
@@ -148,7 +170,8 @@ static void execute_record(lp_call *call)
         return;
     lp_cursor *cursor = target_of(call);
     cursor->rowcount = ll_request_is_dml(call->request) ? ll_request_changes(call->request) : -1;
-    set_lastrowid(cursor, ll_request_rowid(call->request));
+    if (!is_blank(PyUnicode_AsUTF8(call->sql))) /* cached: submitted with it */
+        set_lastrowid(cursor, ll_request_rowid(call->request));
     lp_cursor_take(cursor, call->request);
 }
 
@@ -189,12 +212,12 @@ static lp_step insert_finish(lp_call *call)
     PyObject *row = PyTuple_Pack(1, cursor->lastrowid);
     lp_cursor_reset(cursor);
     if (row && cursor->row_factory != Py_None) {
-        PyObject *description = Py_BuildValue("((sOOOOOO))", "last_insert_rowid()", Py_None, Py_None,
-                                              Py_None, Py_None, Py_None, Py_None);
+        PyObject *description = Py_BuildValue("((sOOOOOO))", "last_insert_rowid()", Py_None,
+                                              Py_None, Py_None, Py_None, Py_None, Py_None);
         PyObject *shape = description ? lp_shape(call->st, description) : NULL;
         PyObject *arguments[] = {shape, row};
-        PyObject *made =
-            shape ? PyObject_Vectorcall(cursor->row_factory, arguments, 2, NULL) : NULL;
+        PyObject *made = shape ? PyObject_Vectorcall(cursor->row_factory, arguments, 2, NULL)
+                               : NULL;
         Py_XDECREF(shape);
         Py_XDECREF(description);
         Py_SETREF(row, made);
@@ -242,16 +265,28 @@ const lp_op lp_op_execute_fetchall = {
 
 /* ---- executemany ------------------------------------------------------------------------------- */
 
+/* sqlite3 lets executemany() run all that is not read-only; the core is asked to refuse what is no DML
+ * before it runs, but for statements that begin with one of these. */
+static bool may_be_no_dml(const char *sql)
+{
+    static const char *const words[] = {"CREATE", "DROP", "ALTER", "WITH", "ANALYZE", "REINDEX"};
+    sql += strspn(sql, " \t\n\r\f");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (PyOS_strnicmp(sql, words[i], (Py_ssize_t)strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 static lp_step many_submit(lp_call *call)
 {
     lp_conn *conn = conn_of(call);
     ll_many many = {.values = call->params.values,
                     .names = call->params.names,
                     .rows = call->params.rows,
-                    .width = call->params.count,
-                    .dml_only = true};
+                    .width = call->params.count};
     ll_submit how;
     many.text = lp_sql_text(call->st, "executemany", call->sql, &many.size);
+    many.dml_only = many.text && !may_be_no_dml(many.text);
     if (!many.text || lp_conn_begin_mode(conn, &many.begin_before) < 0 ||
         lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
@@ -263,7 +298,9 @@ static lp_step many_submit(lp_call *call)
 static lp_step many_collect(lp_call *call)
 {
     lp_conn *conn = conn_of(call);
-    int64_t deadline = lp_now_ns() + slice_ns;
+    int64_t deadline = lp_loop_turn_end(call->loop);
+    if (deadline < 0)
+        return LP_ERROR;
     for (size_t n = 1;; n++) {
         PyObject *row = PyIter_Next(call->iterator);
         if (!row)
@@ -302,7 +339,7 @@ static lp_step many_start(lp_call *call)
 
 static void many_record(lp_call *call)
 {
-    if (disclaim(call))
+    if (disclaim(call) && ll_request_is_dml(call->request))
         target_of(call)->rowcount = ll_request_changes(call->request);
 }
 
@@ -312,7 +349,13 @@ static lp_step many_finish(lp_call *call)
         return call->iterator ? many_collect(call) : many_start(call);
     if (lp_call_check(call) < 0)
         return LP_ERROR;
+    if (ll_request_is_read(call->request)) { /* WITH ... SELECT */
+        PyErr_SetString(call->st->sqlite3.ProgrammingError,
+                        "executemany() can only execute DML statements.");
+        return LP_ERROR;
+    }
     if (call->late) {
+        target_of(call)->rowcount = -1;
         PyObject *exc = call->late;
         call->late = NULL;
         lp_exc_give(exc);
@@ -346,7 +389,7 @@ static const char *script_text(lp_call *call, size_t *ret_size)
     if (!PyUnicode_Check(call->sql)) {
 #if PY_VERSION_HEX >= 0x030B0000
         PyErr_Format(PyExc_TypeError, "executescript() argument must be str, not %s",
-                     Py_TYPE(call->sql)->tp_name);
+                     call->sql == Py_None ? "None" : Py_TYPE(call->sql)->tp_name);
 #else
         PyErr_SetString(PyExc_ValueError, "script argument must be unicode.");
 #endif
@@ -377,13 +420,10 @@ static lp_step script_start(lp_call *call)
     int legacy = text ? lp_conn_is_legacy(conn) : -1;
     if (legacy < 0 || lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
-    claim(call);
-    return submitted(call, ll_script(conn->handle, text, size, legacy != 0, &how, &call->request));
-}
-
-static void script_record(lp_call *call)
-{
-    (void)disclaim(call);
+    /* As in sqlite3, a script leaves the cursor as it was: rows, rowcount, description. */
+    call->begun = true;
+    return lp_call_submitted(
+        call, ll_script(conn->handle, text, size, legacy != 0, &how, &call->request));
 }
 
 static lp_step script_finish(lp_call *call)
@@ -398,7 +438,6 @@ static lp_step script_finish(lp_call *call)
 const lp_op lp_op_executescript = {
     .name = "Connection.executescript",
     .start = script_start,
-    .record = script_record,
     .finish = script_finish,
     .cancelled = forget,
 };
@@ -406,7 +445,6 @@ const lp_op lp_op_executescript = {
 const lp_op lp_op_cursor_executescript = {
     .name = "Cursor.executescript",
     .start = script_start,
-    .record = script_record,
     .finish = script_finish,
     .cancelled = forget,
 };

@@ -10,6 +10,10 @@
  * the clock is also looked at when a batch ends, and a batch is 256 KiB at most. `async for` counts the
  * time since it last waited in the same way.
  *
+ * Several tasks may fetch from one cursor: the first that finds nothing at hand asks, the others wait
+ * behind it. Each asking for itself would let one be told "the end" while the rows before it are still
+ * on their way to another.
+ *
  * A row may run Python code while it is made (row and text factories), which might use the very
  * cursor: `decoding` refuses that with sqlite3's words, so the batch under our hands stays. */
 #include "acursor.h"
@@ -17,8 +21,9 @@
 
 #include <looplite/sqlite.h>
 
-enum { ROWS_A_LOOK = 64 };
-static const int64_t slice_ns = 500000;
+enum {
+    ROWS_A_LOOK = 64
+};
 
 /* ---- one row ----------------------------------------------------------------------------------- */
 
@@ -49,14 +54,24 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
         Py_DECREF(factory);
     else
         d->text_factory = factory;
+    if (cursor->conn->detect_types && !cursor->converters) {
+        cursor->converters = lp_converters(st, cursor->columns, cursor->conn->detect_types);
+        if (!cursor->converters) {
+            Py_XDECREF(d->text_factory);
+            return -1;
+        }
+    }
+    if (cursor->converters && cursor->converters != Py_None)
+        d->converters = Py_NewRef(cursor->converters);
     if (cursor->row_factory == Py_None)
         return 0;
     if (!cursor->shape) {
         if (!cursor->description)
-            cursor->description = lp_description(cursor->columns);
+            cursor->description = lp_description(cursor->columns, cursor->conn->detect_types);
         cursor->shape = cursor->description ? lp_shape(st, cursor->description) : NULL;
         if (!cursor->shape) {
             Py_XDECREF(d->text_factory);
+            Py_XDECREF(d->converters);
             return -1;
         }
     }
@@ -68,6 +83,7 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
 static void close_decoder(lp_decoder *d)
 {
     Py_XDECREF(d->text_factory);
+    Py_XDECREF(d->converters);
     Py_XDECREF(d->row_factory);
     Py_XDECREF(d->shape);
 }
@@ -120,12 +136,36 @@ static lp_step ready(lp_call *call, lp_cursor *cursor)
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
     call->barrier = true;
-    return lp_call_submitted(call,
-                             ll_conn_call(cursor->conn->handle, nothing, NULL, &how, &call->request));
+    return lp_call_submitted(
+        call, ll_conn_call(cursor->conn->handle, nothing, NULL, &how, &call->request));
+}
+
+/* The batch has arrived, or will not: the fetches behind it look again. */
+static void answered(lp_call *call, lp_cursor *cursor)
+{
+    if (cursor->asking != call)
+        return;
+    cursor->asking = NULL;
+    lp_call *waiting = cursor->waiting;
+    cursor->waiting = NULL;
+    while (waiting) {
+        lp_call *next = waiting->behind;
+        waiting->behind = NULL;
+        lp_call_wake(waiting);
+        Py_DECREF((PyObject *)waiting);
+        waiting = next;
+    }
+}
+
+void lp_fetch_forget(lp_call *call, lp_cursor *cursor)
+{
+    if (!call->list) /* an accepted request comes back to record() */
+        answered(call, cursor);
 }
 
 void lp_fetch_record(lp_call *call, lp_cursor *cursor)
 {
+    answered(call, cursor);
     if (call->barrier || call->generation != cursor->generation)
         return; /* the cursor has another statement by now: these rows are nobody's */
     if (call->status < 0) {
@@ -144,15 +184,28 @@ void lp_fetch_record(lp_call *call, lp_cursor *cursor)
     }
 }
 
-/* Asks for the next batch. */
+/* Asks for the next batch; one fetch does at a time, the others wait for what it gets. */
 static lp_step more(lp_call *call, lp_cursor *cursor)
 {
     ll_submit how;
+    if (cursor->asking) {
+        if (cursor->asking->loop != call->loop)
+            return LP_YIELD; /* its callback comes in another thread: look again */
+        lp_call **end = &cursor->waiting;
+        while (*end)
+            end = &(*end)->behind;
+        *end = (lp_call *)Py_NewRef((PyObject *)call);
+        return lp_call_wait(call);
+    }
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
     call->generation = cursor->generation;
     call->begun = true;
-    return lp_call_submitted(call, ll_cursor_next(cursor->rest, &how, &call->request));
+    cursor->asking = call;
+    ll_status status = ll_cursor_next(cursor->rest, &how, &call->request);
+    if (status < 0)
+        answered(call, cursor);
+    return lp_call_submitted(call, status);
 }
 
 /* No row is at hand and no more can come: the end, or an interrupted statement. */
@@ -175,7 +228,11 @@ lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor)
         if (open_decoder(cursor, &d) < 0)
             return LP_ERROR;
         const ll_batch *batch = NULL;
-        int64_t deadline = lp_now_ns() + slice_ns;
+        int64_t deadline = lp_loop_turn_end(call->loop);
+        if (deadline < 0) {
+            close_decoder(&d);
+            return LP_ERROR;
+        }
         lp_step step = LP_DONE;
         for (size_t n = 1; step == LP_DONE && at_hand(cursor); n++) {
             bool next = batch && batch != cursor->batches[cursor->first];
@@ -206,6 +263,11 @@ static void fetch_record(lp_call *call)
     lp_fetch_record(call, (lp_cursor *)call->owner);
 }
 
+static void fetch_forget(lp_call *call)
+{
+    lp_fetch_forget(call, (lp_cursor *)call->owner);
+}
+
 static lp_step fetch_many(lp_call *call)
 {
     lp_cursor *cursor = (lp_cursor *)call->owner;
@@ -219,6 +281,7 @@ const lp_op lp_op_fetchall = {
     .name = "Cursor.fetchall",
     .start = fetch_many,
     .record = fetch_record,
+    .cancelled = fetch_forget,
     .finish = fetch_many,
 };
 
@@ -239,6 +302,7 @@ const lp_op lp_op_fetchmany = {
     .name = "Cursor.fetchmany",
     .start = fetchmany_start,
     .record = fetch_record,
+    .cancelled = fetch_forget,
     .finish = fetch_many,
 };
 
@@ -269,6 +333,7 @@ const lp_op lp_op_fetchone = {
     .name = "Cursor.fetchone",
     .start = fetchone_step,
     .record = fetch_record,
+    .cancelled = fetch_forget,
     .finish = fetchone_step,
 };
 
@@ -277,11 +342,9 @@ const lp_op lp_op_fetchone = {
 /* The iterator. A row at hand is made in __anext__() and given by a finished awaitable; only when none
  * is, or the slice is over, a call is made. */
 typedef struct rows {
-    PyObject_HEAD
-    lp_state *st;
+    PyObject_HEAD lp_state *st;
     lp_cursor *cursor;
-    unsigned taken;   /* rows since the last look at the clock */
-    int64_t deadline; /* end of this slice */
+    unsigned taken; /* rows since the last look at the clock */
 } rows;
 
 static lp_step anext_step(lp_call *call)
@@ -296,8 +359,6 @@ static lp_step anext_step(lp_call *call)
         PyErr_SetNone(PyExc_StopAsyncIteration);
         return LP_ERROR;
     }
-    if (step == LP_DONE)
-        self->deadline = lp_now_ns() + slice_ns;
     return step;
 }
 
@@ -306,10 +367,16 @@ static void anext_record(lp_call *call)
     lp_fetch_record(call, ((rows *)call->owner)->cursor);
 }
 
+static void anext_forget(lp_call *call)
+{
+    lp_fetch_forget(call, ((rows *)call->owner)->cursor);
+}
+
 static const lp_op op_anext = {
     .name = "Cursor.__anext__",
     .start = anext_step,
     .record = anext_record,
+    .cancelled = anext_forget,
     .finish = anext_step,
 };
 
@@ -317,9 +384,17 @@ static PyObject *rows_anext(PyObject *op)
 {
     rows *self = (rows *)op;
     lp_cursor *cursor = self->cursor;
-    bool over = ++self->taken >= ROWS_A_LOOK && lp_now_ns() > self->deadline;
-    if (self->taken >= ROWS_A_LOOK)
+    bool over = false;
+    if (++self->taken >= ROWS_A_LOOK) {
         self->taken = 0;
+        lp_loop *loop = lp_loop_running(self->st);
+        if (!loop)
+            return NULL;
+        over = lp_loop_turn_over(loop);
+        if (!over && lp_loop_turn_end(loop) < 0)
+            PyErr_Clear(); /* the loop is closing: the next call that needs it says so */
+        Py_DECREF((PyObject *)loop);
+    }
     if (!over && !cursor->executing && !cursor->decoding && !cursor->closed &&
         cursor->conn->phase == LP_CONN_OPEN && at_hand(cursor)) {
         PyObject *row = one_row(cursor);
@@ -339,7 +414,6 @@ PyObject *lp_rows_new(lp_cursor *cursor)
         return NULL;
     self->st = st;
     self->cursor = (lp_cursor *)Py_NewRef((PyObject *)cursor);
-    self->deadline = lp_now_ns() + slice_ns;
     return (PyObject *)self;
 }
 
@@ -372,12 +446,9 @@ static PyMethodDef rows_methods[] = {
 };
 
 static PyType_Slot rows_slots[] = {
-    {Py_tp_traverse, rows_traverse},
-    {Py_tp_dealloc, rows_dealloc},
-    {Py_am_aiter, PyObject_SelfIter},
-    {Py_am_anext, rows_anext},
-    {Py_tp_methods, rows_methods},
-    {0, NULL},
+    {Py_tp_traverse, rows_traverse},  {Py_tp_dealloc, rows_dealloc},
+    {Py_am_aiter, PyObject_SelfIter}, {Py_am_anext, rows_anext},
+    {Py_tp_methods, rows_methods},    {0, NULL},
 };
 
 static PyType_Spec rows_spec = {

@@ -21,12 +21,22 @@
  * the calls hold. The calls become orphans: cancelled, without a future, kept in st->orphans until their
  * request has finished, and let go by the next one who passes by.
  *
+ * Turns. What finishes at once never lets others run, so its time is bounded per turn of the loop, for all
+ * tasks together: the first call of a turn notes when the turn's time will be spent, and posts `_turn`
+ * with call_soon(), which runs when the loop comes round. A call that finds the time spent lets the loop
+ * turn before it does anything; whoever decodes rows or converts parameters stops there and goes on in the
+ * next turn. Only `_turn` begins a new one: a task that gives way does not ([M] a budget that each task
+ * renews for itself lets 100 tasks keep the loop for 100 budgets).
+ *
  * Finding the running loop is on the path of every call, so each thread remembers the last answer:
  * the loop's address, the entry, and the epoch, which moves on whenever an entry goes. */
 #include "loop.h"
 
 #include "awaitable.h"
 #include "errors.h"
+
+/* What calls that finish at once may take of one turn of the loop: as the engine's own budget. */
+static const int64_t turn_ns = 500000;
 
 static _Thread_local struct {
     const void *loop;
@@ -36,6 +46,21 @@ static _Thread_local struct {
 } last;
 
 /* ---- ends -------------------------------------------------------------------------------------- */
+
+/* Most orphans end as soon as they are cancelled, and the descriptors of the engine go with the last of
+ * them. So they are given a moment, and only those that take longer wait for the next one to pass by. */
+static void wait_for_orphans(lp_state *st)
+{
+    enum {
+        LOOKS = 20
+    };
+    static const struct timespec pause = {.tv_nsec = 500000};
+    lp_calls_sweep(&st->orphans);
+    for (int i = 0; i < LOOKS && st->orphans && !st->exiting; i++) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS lp_calls_sweep(&st->orphans);
+    }
+}
 
 /* Takes the engine out of use. Nothing is called back afterwards. */
 static void end(lp_loop *self)
@@ -47,6 +72,7 @@ static void end(lp_loop *self)
     if (engine) {
         lp_calls_orphan(st, &self->pending);
         ll_engine_abandon(engine);
+        wait_for_orphans(st);
     }
     if (self->key && st->loops) {
         PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);
@@ -101,8 +127,7 @@ void lp_root_end(lp_state *st)
     st->root = NULL;
     if (root) {
         /* Workers close the connections in there, and take the GIL for it. */
-        Py_BEGIN_ALLOW_THREADS
-        ll_engine_free(root);
+        Py_BEGIN_ALLOW_THREADS ll_engine_free(root);
         Py_END_ALLOW_THREADS
     }
     lp_calls_sweep(&st->orphans);
@@ -217,8 +242,9 @@ int lp_loop_watch(lp_loop *self)
     PyObject *loop = lp_loop_object(self);
     PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
     PyObject *dispatch = fd ? PyObject_GetAttr((PyObject *)self, st->names.dispatch) : NULL;
-    PyObject *done =
-        dispatch ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL) : NULL;
+    PyObject *done = dispatch
+                       ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL)
+                       : NULL;
     if (done)
         self->reading = true;
     Py_XDECREF(done);
@@ -238,6 +264,106 @@ static void unwatch(lp_loop *self)
     PyErr_Clear();
     Py_XDECREF(fd);
     Py_XDECREF(loop);
+}
+
+int64_t lp_loop_turn_end(lp_loop *self)
+{
+    if (self->turn_end)
+        return self->turn_end;
+    if (!self->engine) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    lp_state *st = self->st;
+    PyObject *loop = lp_loop_object(self);
+    PyObject *turn = loop ? PyObject_GetAttr((PyObject *)self, st->names._turn) : NULL;
+    PyObject *handle = turn ? PyObject_CallMethodOneArg(loop, st->names.call_soon, turn) : NULL;
+    Py_XDECREF(turn);
+    Py_XDECREF(loop);
+    if (!handle)
+        return -1;
+    Py_DECREF(handle);
+    ll_engine_new_turn(self->engine);
+    self->turn_end = lp_now_ns() + turn_ns;
+    return self->turn_end;
+}
+
+bool lp_loop_turn_over(const lp_loop *self)
+{
+    return self->turn_end && lp_now_ns() >= self->turn_end;
+}
+
+/* The loop has come round. */
+static PyObject *loop_turn(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    lp_loop *self = (lp_loop *)op;
+    self->turn_end = 0;
+    if (self->engine)
+        ll_engine_new_turn(self->engine);
+    Py_RETURN_NONE;
+}
+
+PyObject *lp_loop_stats(lp_state *st)
+{
+    PyObject *running = PyObject_CallNoArgs(st->get_running_loop);
+    if (!running)
+        return NULL;
+    bool in_loop = running != Py_None;
+    Py_DECREF(running);
+    ll_stats stats;
+    memset(&stats, 0, sizeof stats);
+    if (in_loop) {
+        lp_loop *loop = lp_loop_running(st);
+        if (!loop)
+            return NULL;
+        ll_engine_get_stats(loop->engine, &stats);
+        Py_DECREF((PyObject *)loop);
+    } else if (st->root) {
+        ll_engine_get_stats(st->root, &stats);
+    }
+    PyObject *dict = PyDict_New();
+    if (!dict)
+        return NULL;
+#define PUT(name)                                                         \
+    do {                                                                  \
+        PyObject *number = PyLong_FromUnsignedLongLong(stats.name);       \
+        int rc = number ? PyDict_SetItemString(dict, #name, number) : -1; \
+        Py_XDECREF(number);                                               \
+        if (rc < 0) {                                                     \
+            Py_DECREF(dict);                                              \
+            return NULL;                                                  \
+        }                                                                 \
+    } while (0)
+    PUT(submitted);
+    PUT(completed);
+    PUT(immediate);
+    PUT(cancelled);
+    PUT(timed_out);
+    PUT(failed);
+    PUT(dispatches);
+    PUT(wakeups);
+    PUT(inline_hits);
+    PUT(inline_refused);
+    PUT(bounced_time);
+    PUT(bounced_disk);
+    PUT(bounced_write);
+    PUT(bounced_lock);
+    PUT(bounced_mutex);
+    PUT(bounced_foreign);
+    PUT(handovers);
+    PUT(stalls);
+    PUT(worker_runs);
+    PUT(hops);
+    PUT(parks);
+    PUT(gate_waits);
+    PUT(threads_started);
+    PUT(threads);
+    PUT(threads_idle);
+    PUT(threads_peak);
+    PUT(connections);
+#undef PUT
+    return dict;
 }
 
 void lp_loop_count(lp_loop *self, int change)
@@ -298,6 +424,7 @@ static void loop_dealloc(PyObject *op)
 
 static PyMethodDef loop_methods[] = {
     {"dispatch", loop_dispatch, METH_NOARGS, "Runs the callbacks of finished requests."},
+    {"_turn", loop_turn, METH_NOARGS, "The loop has come round: its time is whole again."},
     {"_gone", loop_gone, METH_O, "The event loop object has been freed."},
     {NULL, NULL, 0, NULL},
 };

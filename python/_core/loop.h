@@ -8,8 +8,8 @@
 
 struct lp_loop {
     PyObject_HEAD
-    /* fixed after creation */
-    lp_state *st; /* the type keeps it alive */
+        /* fixed after creation */
+        lp_state *st;   /* the type keeps it alive */
     PyObject *loop_ref; /* weak: the asyncio loop keeps us, not we it */
     PyObject *key;      /* in st->loops */
 
@@ -18,6 +18,7 @@ struct lp_loop {
     lp_call *pending;   /* calls that an accepted request will call back; each holds a reference */
     size_t connections; /* opened from this loop and not closed */
     bool reading;       /* the descriptor is registered with add_reader() */
+    int64_t turn_end;   /* when this turn's time is spent; 0: nothing has used it yet */
 };
 
 /* The entry of the loop that runs in this thread, made if need be. A new reference; NULL with a
@@ -29,6 +30,12 @@ PyObject *lp_loop_object(lp_loop *loop);
 
 /* Registers the descriptor, if it is not: before anything is submitted that may call back. */
 int lp_loop_watch(lp_loop *loop);
+
+/* When the time of the loop's present turn is spent (lp_now_ns() time). The first who asks in a turn begins
+ * it. -1 with an exception. */
+int64_t lp_loop_turn_end(lp_loop *loop);
+/* Whether it is spent. */
+bool lp_loop_turn_over(const lp_loop *loop);
 
 /* A connection of this loop was opened (+1) or has ended (-1). */
 void lp_loop_count(lp_loop *loop, int change);
@@ -44,6 +51,9 @@ void lp_root_end(lp_state *st);
 
 /* In the child of a fork: forgets what belongs to the parent, touching nothing of it. */
 void lp_loops_forget(lp_state *st);
+
+/* stats() */
+PyObject *lp_loop_stats(lp_state *st);
 
 /* Monotonic time. */
 static inline int64_t lp_now_ns(void)

@@ -32,6 +32,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     lp_conns_interrupt(st);
     lp_root_end(st);
     lp_adopt_exit();
+    lp_shapes_end(st);
     Py_RETURN_NONE;
 }
 
@@ -44,27 +45,22 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Counters of the engine that all connections share, for tests and curious people. */
+PyDoc_STRVAR(
+    stats_doc,
+    "stats()\n--\n\n"
+    "What the engine of the running loop has done, as a dict of numbers that only grow (inline_hits, hops, ...),\n"
+    "and what its workers hold now. Without a running loop: the workers' part alone.");
+
 static PyObject *module_stats(PyObject *module, PyObject *unused)
 {
     (void)unused;
-    lp_state *st = PyModule_GetState(module);
-    ll_stats stats = {0};
-    if (st->root)
-        ll_engine_get_stats(st->root, &stats);
-    return Py_BuildValue("{sKsKsKsKsIsIsIsIsn}", "worker_runs", (unsigned long long)stats.worker_runs,
-                         "hops", (unsigned long long)stats.hops, "parks",
-                         (unsigned long long)stats.parks, "threads_started",
-                         (unsigned long long)stats.threads_started, "threads", stats.threads,
-                         "threads_idle", stats.threads_idle, "threads_peak", stats.threads_peak,
-                         "connections", stats.connections, "live_objects",
-                         (Py_ssize_t)ll_live_objects());
+    return lp_loop_stats(PyModule_GetState(module));
 }
 
 static PyMethodDef module_methods[] = {
     {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
     {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
-    {"_stats", module_stats, METH_NOARGS, "Counters of the shared workers."},
+    {"stats", module_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -81,8 +77,8 @@ static PyObject *import_from(const char *module, const char *name)
 
 static int fill_names(lp_state *st)
 {
-#define X(name)                                                  \
-    if (!(st->names.name = PyUnicode_InternFromString(#name)))  \
+#define X(name)                                                \
+    if (!(st->names.name = PyUnicode_InternFromString(#name))) \
         return -1;
     LP_NAMES(X)
 #undef X
@@ -92,8 +88,8 @@ static int fill_names(lp_state *st)
 /* From _sqlite3, for somebody may have replaced what the sqlite3 module shows. */
 static int fill_sqlite3(lp_state *st)
 {
-#define X(name)                                                        \
-    if (!(st->sqlite3.name = import_from("_sqlite3", #name)))          \
+#define X(name)                                               \
+    if (!(st->sqlite3.name = import_from("_sqlite3", #name))) \
         return -1;
     LP_SQLITE3(X)
 #undef X
@@ -108,8 +104,8 @@ static int fill_rest(lp_state *st)
     st->loops = PyDict_New();
     st->shapes = PyDict_New();
     return st->cancelled_error && st->get_running_loop && st->empty_tuple && st->loops && st->shapes
-               ? 0
-               : -1;
+             ? 0
+             : -1;
 }
 
 /* atexit.register(_exit), os.register_at_fork(after_in_child=_after_fork) */

@@ -11,7 +11,8 @@
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
  *   loop.c            one engine per event loop               decode.c   values -> Python rows
  *   awaitable.c       the one awaitable
- *   aconn.c acursor.c Connection and Cursor
+ *   aconn.c aopen.c   Connection, and how it is opened
+ *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
  * only code that runs without it is the auto-extension of adopt.c. */
@@ -24,50 +25,57 @@
 #include <stdint.h>
 
 /* Strings that are used as names of attributes and methods, interned once. */
-#define LP_NAMES(X)       \
+#define LP_NAMES(X)             \
     X(_asyncio_future_blocking) \
-    X(add_reader)         \
-    X(autocommit)         \
-    X(check_same_thread)  \
-    X(close)              \
-    X(commit)             \
-    X(create_future)      \
-    X(cursor)             \
-    X(database)           \
-    X(description)        \
-    X(dispatch)           \
-    X(execute)            \
-    X(interrupt)          \
-    X(is_closed)          \
-    X(isolation_level)    \
-    X(keys)               \
-    X(looplite_outcome)   \
-    X(remove_reader)      \
-    X(row_factory)        \
-    X(set_result)         \
-    X(sqlite_errorcode)   \
-    X(sqlite_errorname)   \
-    X(text_factory)       \
-    X(timeout)            \
+    X(_turn)                    \
+    X(add_reader)               \
+    X(autocommit)               \
+    X(call_soon)                \
+    X(check_same_thread)        \
+    X(close)                    \
+    X(commit)                   \
+    X(create_future)            \
+    X(cursor)                   \
+    X(database)                 \
+    X(description)              \
+    X(detect_types)             \
+    X(dispatch)                 \
+    X(done)                     \
+    X(execute)                  \
+    X(in_transaction)           \
+    X(interrupt)                \
+    X(is_closed)                \
+    X(isolation_level)          \
+    X(keys)                     \
+    X(looplite_outcome)         \
+    X(remove_reader)            \
+    X(row_factory)              \
+    X(set_result)               \
+    X(sqlite_errorcode)         \
+    X(sqlite_errorname)         \
+    X(text_factory)             \
+    X(timeout)                  \
+    X(total_changes)            \
     X(uri)
 
 /* Classes and functions of the sqlite3 module, under their own names. */
-#define LP_SQLITE3(X)     \
-    X(Warning)            \
-    X(Error)              \
-    X(InterfaceError)     \
-    X(DatabaseError)      \
-    X(DataError)          \
-    X(OperationalError)   \
-    X(IntegrityError)     \
-    X(InternalError)      \
-    X(ProgrammingError)   \
-    X(NotSupportedError)  \
-    X(Connection)         \
-    X(Row)                \
-    X(PrepareProtocol)    \
-    X(adapt)              \
-    X(connect)
+#define LP_SQLITE3(X)    \
+    X(Warning)           \
+    X(Error)             \
+    X(InterfaceError)    \
+    X(DatabaseError)     \
+    X(DataError)         \
+    X(OperationalError)  \
+    X(IntegrityError)    \
+    X(InternalError)     \
+    X(ProgrammingError)  \
+    X(NotSupportedError) \
+    X(Connection)        \
+    X(Row)               \
+    X(PrepareProtocol)   \
+    X(adapt)             \
+    X(connect)           \
+    X(converters)
 
 typedef struct lp_call lp_call;
 typedef struct lp_loop lp_loop;
@@ -93,11 +101,11 @@ typedef struct lp_state {
     const char *vfs_name;
 
     /* GIL */
-    PyObject *loops;       /* dict: id(loop) -> lp_loop */
-    PyObject *shapes;      /* dict: tuple of column names -> a sqlite3.Cursor with that description */
-    PyObject *memory;      /* the sqlite3.Connection to ":memory:" behind these cursors, or NULL */
-    ll_engine *root;       /* every connection belongs to it; its workers serve all loops */
-    lp_call *orphans;      /* calls whose loop is gone while a worker still reads their memory */
+    PyObject *loops;  /* dict: id(loop) -> lp_loop */
+    PyObject *shapes; /* dict: tuple of column names -> a sqlite3.Cursor with that description */
+    PyObject *memory; /* the sqlite3.Connection to ":memory:" behind these cursors, or NULL */
+    ll_engine *root;  /* every connection belongs to it; its workers serve all loops */
+    lp_call *orphans; /* calls whose loop is gone while a worker still reads their memory */
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
     uint64_t generation;   /* counts up in the child of a fork */

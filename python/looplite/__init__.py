@@ -26,7 +26,7 @@ from sqlite3 import (
     threadsafety,
 )
 
-from looplite._core import Connection, Cursor, Result, __version__, connect
+from looplite._core import Connection, Cursor, Result, __version__, connect, stats
 
 __all__ = [
     "Connection",
@@ -51,5 +51,6 @@ __all__ = [
     "register_converter",
     "sqlite_version",
     "sqlite_version_info",
+    "stats",
     "threadsafety",
 ]

@@ -141,17 +141,6 @@ def connect(
     loop: object = ...,
 ) -> Connection: ...
 
-class _Stats(TypedDict):
-    worker_runs: int
-    hops: int
-    parks: int
-    threads_started: int
-    threads: int
-    threads_idle: int
-    threads_peak: int
-    connections: int
-    live_objects: int
-
-def _stats() -> _Stats: ...
+def stats() -> dict[str, int]: ...
 def _exit() -> None: ...
 def _after_fork() -> None: ...

@@ -67,12 +67,12 @@
     X(0, void, progress_handler, (sqlite3 *, int, int (*)(void *), void *))                       \
     X(0, sqlite3_mutex *, db_mutex, (sqlite3 *))                                                  \
     X(0, void, mutex_enter, (sqlite3_mutex *))                                                    \
-    X(0, int, mutex_try, (sqlite3_mutex *))                                                         \
+    X(0, int, mutex_try, (sqlite3_mutex *))                                                       \
     X(0, void, mutex_leave, (sqlite3_mutex *))                                                    \
     X(0, sqlite3_vfs *, vfs_find, (const char *))                                                 \
     X(0, int, vfs_register, (sqlite3_vfs *, int))                                                 \
     X(0, int, file_control, (sqlite3 *, const char *, int, void *))                               \
-    X(0, int, db_status, (sqlite3 *, int, int *, int *, int))                                       \
+    X(0, int, db_status, (sqlite3 *, int, int *, int *, int))                                     \
     X(0, void, free, (void *))
 
 struct lli_sqlite {

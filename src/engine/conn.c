@@ -109,6 +109,7 @@ void lli_conn_unref(ll_conn *conn)
 {
     if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) != 1)
         return;
+    assert(!conn->seat.gate);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
     if (conn->adopt.release)
         conn->adopt.release(conn->adopt.arg);
@@ -246,6 +247,20 @@ void lli_conn_own(ll_conn *conn)
     lli_unlock(&conn->mu);
 }
 
+/* After a request: gives the gate back unless the connection still has the write lock. */
+static void pass_gate(ll_conn *conn)
+{
+    if (!lli_gate_concerned(&conn->seat))
+        return;
+    if (conn->db.handle && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE)
+        return;
+    ll_conn *next = lli_gate_exit(&conn->seat);
+    if (next) {
+        lli_conn_unpark(next);
+        lli_conn_unref(next);
+    }
+}
+
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
  * queued. False: it is no longer ours. */
 static bool settle(ll_conn *conn, ll_request *request)
@@ -255,6 +270,7 @@ static bool settle(ll_conn *conn, ll_request *request)
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
+    pass_gate(conn);
     if (!open || lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
         conn->cookie_known = false;
     lli_lock(&conn->mu);

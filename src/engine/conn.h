@@ -4,6 +4,7 @@
 
 #include "db/api.h"
 #include "db/db.h"
+#include "engine/gate.h"
 #include "engine/request.h"
 #include "engine/worker.h"
 
@@ -54,15 +55,18 @@ struct ll_conn {
     size_t stream_count;
     struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
     /* what the loop may do with it; see facts.c */
-    bool facts_stale;    /* to be looked at again, on a worker */
-    bool can_inline;     /* its file can be read without blocking */
-    bool writes_late;    /* a write touches no file before the commit */
-    bool cookie_known;   /* `cookie` is the schema's, and cannot change under this write transaction */
-    bool cache_is_full;  /* nearly: the next write may spill */
+    bool facts_stale; /* to be looked at again, on a worker */
+    bool can_inline;  /* its file can be read without blocking */
+    bool writes_late; /* a write touches no file before the commit */
+    bool
+        cookie_known; /* `cookie` is the schema's, and cannot change under this write transaction */
+    bool cache_is_full; /* nearly: the next write may spill */
     uint32_t cookie;
     unsigned inline_writes;
     int64_t cache_bytes; /* size of the page cache */
     uint64_t file_key;   /* names the file in the cost history */
+
+    struct lli_gate_seat seat; /* as gate.h says; joined and left by the owner */
 
     ll_request autoclose; /* in place, so that the last close needs no memory */
 };

@@ -23,7 +23,7 @@ struct ll_engine {
     atomic_uint refs;                /* last unref is acq_rel */
     _Atomic(ll_request *) finished;  /* stack; push is a release, the loop's exchange an acquire */
     atomic_bool closed;              /* seq_cst, pairs with the push: see lli_engine_post() */
-    _Atomic uintptr_t loop;           /* the loop's thread, see turn.c; relaxed, written by it */
+    _Atomic uintptr_t loop;          /* the loop's thread, see turn.c; relaxed, written by it */
     atomic_size_t outstanding_count; /* relaxed */
     struct {                         /* relaxed: statistics */
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,

@@ -5,6 +5,9 @@
  * opened the file, and again behind each request that may have changed them; until then, and whenever
  * something is unknown, nothing runs on the loop.
  *
+ * Nothing is asked inside a transaction: SQLite rolls a transaction back when any statement in it, even one
+ * that only reads, meets an I/O error or runs out of memory, and nobody would be told.
+ *
  * An adopted connection is not looked at before its first statement: to ask for its journal mode would read
  * the file, which whoever opened it may not expect. */
 #include "engine/facts.h"
@@ -69,9 +72,9 @@ void lli_facts_learn(ll_conn *conn)
     struct lli_file_facts facts;
     char mode[32];
     conn->can_inline = conn->writes_late = conn->cookie_known = false;
+    if (!conn->db.handle || lli_db_in_transaction(&conn->db))
+        return; /* later: an error of ours inside a user's transaction could end it */
     conn->facts_stale = false;
-    if (!conn->db.handle || (conn->options.flags & LL_OPEN_NO_INLINE))
-        return;
     if (conn->path && strstr(conn->path, "cache=shared"))
         return; /* a shared cache has one mutex for all, which a worker may hold for long */
     lli_guard_arm(&conn->db.guard);
@@ -79,12 +82,21 @@ void lli_facts_learn(ll_conn *conn)
     conn->db.guard.deadline_ns = LLI_NEVER;
     if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
         return;
+    int attached = count_attached(conn);
+    bool gated = facts.file && !facts.memory && attached == 0;
+    if (conn->seat.gate && !gated && !lli_gate_concerned(&conn->seat))
+        lli_gate_leave(&conn->seat);
+    else if (!conn->seat.gate && gated)
+        (void)lli_gate_join(&conn->seat, facts.device,
+                            facts.inode); /* without: SQLite's own locks */
+    if (conn->options.flags & LL_OPEN_NO_INLINE)
+        return;
     if (!facts.memory && (!facts.file || facts.moved || !lli_disk_guard_guards(facts.guard)))
         return;
     if (conn->file_key == 0)
         conn->file_key = facts.memory ? lli_cost_private_key()
                                       : lli_cost_file_key(facts.device, facts.inode);
-    if (count_attached(conn) != 0)
+    if (attached != 0)
         return;
     if (!ask(conn, "PRAGMA main.journal_mode", mode, sizeof mode) || !learn_cache(conn)) {
         conn->facts_stale = true; /* locked: after the next request */
@@ -93,6 +105,18 @@ void lli_facts_learn(ll_conn *conn)
     conn->writes_late = strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0 ||
                         strcmp(mode, "off") == 0;
     conn->can_inline = true;
+}
+
+void lli_facts_forget(ll_conn *conn)
+{
+    ll_conn *next = lli_gate_exit(&conn->seat);
+    if (next) {
+        lli_conn_unpark(next);
+        lli_conn_unref(next);
+    }
+    if (conn->seat.gate)
+        lli_gate_leave(&conn->seat);
+    conn->can_inline = false;
 }
 
 void lli_facts_mind(ll_conn *conn, enum lli_kind kind)

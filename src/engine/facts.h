@@ -6,6 +6,8 @@
 
 /* Looks again: file, guard of its reads, journal mode, cache, attached databases. On a worker. */
 void lli_facts_learn(ll_conn *conn);
+/* The connection is closed: it has no file any more. */
+void lli_facts_forget(ll_conn *conn);
 /* A request of this kind is about to run on a worker: may it change any of that? */
 void lli_facts_mind(ll_conn *conn, enum lli_kind kind);
 /* Gives the statement its history, unless it has it. */

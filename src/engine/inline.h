@@ -5,8 +5,8 @@
 #include "engine/submit.h"
 
 enum lli_inline {
-    LLI_INLINE_NO,      /* not tried: the caller queues it */
-    LLI_INLINE_DONE,    /* its results are set; the connection is let go */
+    LLI_INLINE_NO,   /* not tried: the caller queues it */
+    LLI_INLINE_DONE, /* its results are set; the connection is let go */
     LLI_INLINE_BOUNCED, /* tried: the caller still owns the connection and must call one of the two below */
 };
 

@@ -16,6 +16,7 @@
 #include "engine/run.h"
 
 #include "base/alloc.h"
+#include "db/attempt.h"
 #include "db/inspect.h"
 #include "db/sqlerror.h"
 #include "engine/engine.h"
@@ -105,6 +106,22 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
     int primary = rc & 0xff;
     bool doubtful = primary == SQLITE_IOERR && !request->read_only;
     request->outcome = changed || doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
+}
+
+bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns)
+{
+    if (!writes || !conn->seat.gate || conn->busy_timeout_ns == 0 || lli_attempt_now ||
+        lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
+        return false;
+    if (lli_gate_enter(&conn->seat))
+        return false;
+    uint64_t now = lli_now_ns(), deadline = conn->db.guard.deadline_ns;
+    uint64_t until = request->busy_until_ns < deadline ? request->busy_until_ns : deadline;
+    if (now >= until)
+        return false; /* it has waited long enough: SQLite says what is to be said */
+    atomic_fetch_add_explicit(&conn->crew->stats.gate_waits, 1, memory_order_relaxed);
+    *ret_park_ns = until - now;
+    return true;
 }
 
 int lli_run_text(ll_conn *conn, const char *sql)

@@ -34,6 +34,9 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
                          uint64_t *ret_park_ns);
 /* The error of a statement that ended with `rc`, and its outcome. */
 void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
+/* Whether a statement that writes has to wait for its turn at the file's gate; sets *ret_park_ns. The guard
+ * must be armed. */
+bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns);
 /* Runs a text of ours to its end. */
 int lli_run_text(ll_conn *conn, const char *sql);
 

@@ -13,6 +13,10 @@
 
 #include <limits.h>
 
+enum {
+    WAIT_AT_GATE = -1
+}; /* no code of SQLite */
+
 static const char savepoint_text[] = "SAVEPOINT looplite_many";
 static const char rollback_text[] = "ROLLBACK TO looplite_many";
 static const char release_text[] = "RELEASE looplite_many";
@@ -98,6 +102,10 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     }
     bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
     lli_run_arm(conn, request, interruptible, false);
+    if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_PARK;
+    }
     int rc = lli_run_begin(conn, many->begin_before, stmt->kind);
     if (rc == SQLITE_OK && many->atomic && !request->savepoint) {
         rc = lli_run_text(conn, savepoint_text);
@@ -147,7 +155,8 @@ static bool script_at_end(const ll_request *request)
 }
 
 /* Runs the statement at the script's position and moves behind it. */
-static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kind *ret_kind)
+static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kind *ret_kind,
+                                uint64_t *ret_park_ns)
 {
     const char *text = request->in.script.text + request->position;
     size_t size = request->in.script.size - request->position;
@@ -165,6 +174,10 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
     if (stmt) {
         bool read_only = lli_sq.stmt_readonly(stmt) != 0;
         request->read_only = request->read_only && read_only;
+        if (lli_run_must_wait(conn, request, !read_only, ret_park_ns)) {
+            lli_sq.finalize(stmt);
+            return WAIT_AT_GATE;
+        }
         conn->db.guard.interruptible = read_only || (request->flags & LL_SUBMIT_INTERRUPT);
         bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
         if (busy_pragma)
@@ -212,7 +225,7 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
             rc = SQLITE_INTERRUPT;
             break;
         }
-        rc = run_script_statement(conn, request, &kind);
+        rc = run_script_statement(conn, request, &kind, ret_park_ns);
     }
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
     request->changes += lli_db_total_changes(&conn->db) - before;
@@ -220,7 +233,7 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
         request->outcome = LL_APPLIED;
         return LLI_RUN_DONE;
     }
-    if (lli_run_should_park(conn, request, rc, kind, ret_park_ns))
+    if (rc == WAIT_AT_GATE || lli_run_should_park(conn, request, rc, kind, ret_park_ns))
         return LLI_RUN_PARK;
     if (request->error.pub.status == LL_OK)
         lli_run_fail(conn, request, rc, false);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "db/columns.h"
 #include "db/sqlerror.h"
+#include "engine/facts.h"
 #include "engine/run.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
@@ -127,6 +128,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
             lli_db_close(&conn->db, &request->error);
         }
     }
+    lli_facts_forget(conn);
     if (request->op == LLI_OP_AUTOCLOSE)
         lli_error_done(&request->error); /* nobody asks for it */
     lli_crew_remove(conn->crew, conn);

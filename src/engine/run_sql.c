@@ -81,7 +81,8 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
     struct lli_stmt *stmt = request->taken;
     request->taken = NULL;
     if (!stmt) {
-        lli_run_arm(conn, request, true, false); /* preparing reads the schema and may meet a lock */
+        lli_run_arm(conn, request, true,
+                    false); /* preparing reads the schema and may meet a lock */
         if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
                           &request->error) != LL_OK)
             return false;
@@ -283,8 +284,12 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
         return LLI_RUN_DONE;
     }
     arm_for(conn, request, stmt);
-    if (!lli_attempt_now && stmt->read_only && stmt->cached)
+    if (!lli_attempt_now && stmt->cached)
         request->begun_ns = lli_now_ns();
+    if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        return LLI_RUN_PARK;
+    }
     int64_t before = lli_db_total_changes(&conn->db);
     int rc = lli_run_begin(conn, request->in.sql.begin_before, stmt->kind);
     if (rc != SQLITE_OK) {

@@ -19,6 +19,7 @@
 #include "engine/stream.h"
 
 #include "base/alloc.h"
+#include "db/api.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/run.h"
@@ -357,6 +358,25 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
     return status;
 }
 
+/* On an idle connection the statement ends here and now: it holds a read lock that a writer may be waiting
+ * for. The handle's mutex is only tried for: whoever has it may need this very thread. */
+static bool end_at_once(ll_cursor *cursor)
+{
+    ll_conn *conn = cursor->conn;
+    if (!lli_conn_try_own(conn, &cursor->end))
+        return false;
+    sqlite3_mutex *mutex = lli_sq.db_mutex(conn->db.handle);
+    bool ended = lli_sq.mutex_try(mutex) == SQLITE_OK;
+    if (ended) {
+        lli_stream_end(cursor);
+        lli_sq.mutex_leave(mutex);
+    }
+    lli_conn_disown(conn, &cursor->end);
+    if (ended)
+        lli_stream_unref(cursor);
+    return ended;
+}
+
 void ll_cursor_close(ll_cursor *cursor)
 {
     if (!cursor || lli_engine_foreign(cursor->conn->engine))
@@ -369,6 +389,8 @@ void ll_cursor_close(ll_cursor *cursor)
     atomic_store(&cursor->pump.stop, LLI_STOP_CANCEL);
     lli_unlock(&cursor->mu);
     answer_all(cursor);
+    if (end_at_once(cursor))
+        return;
     if (lli_conn_enqueue(cursor->conn, &cursor->end) != LL_OK)
         assert(false); /* internal requests are always admitted */
 }

@@ -50,7 +50,8 @@ static ll_status open_conn(ll_engine *engine, const char *path, const ll_adopt *
     ll_conn *conn = NULL;
     ll_status status = engine ? lli_engine_check(engine, caller)
                               : lli_refuse(LL_EINVAL, "%s: engine is NULL", caller);
-    const unsigned known = LL_OPEN_READONLY | LL_OPEN_NO_CREATE | LL_OPEN_URI | LL_OPEN_NO_FOLLOW;
+    const unsigned known = LL_OPEN_READONLY | LL_OPEN_NO_CREATE | LL_OPEN_URI | LL_OPEN_NO_FOLLOW |
+                           LL_OPEN_NO_INLINE;
     if (status == LL_OK && options && (options->flags & ~known))
         status = lli_refuse(LL_EINVAL, "%s: options->flags has unknown bits: 0x%x", caller,
                             options->flags & ~known);

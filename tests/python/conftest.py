@@ -1,4 +1,6 @@
-"""Fixtures of all Python tests: loops to run on, paths, and the guard that each test leaves nothing behind."""
+"""Fixtures of all Python tests: loops to run on, paths, and the guard that each test leaves nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from support import WATCHDOG_SECONDS, lib
-from support.guard import Guard
-from support.loops import LOOPS, run_on
+pytest.register_assert_rewrite("support", "oracle")
+
+from support import WATCHDOG_SECONDS, lib  # noqa: E402
+from support.guard import Guard  # noqa: E402
+from support.loops import LOOPS, run_on  # noqa: E402
 
 _stderr: int | None = None
 
@@ -33,7 +37,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"module under test: {lib.__name__} on SQLite {lib.sqlite_version}, loops: {', '.join(LOOPS)}"
+    return f"module under test: {lib.__name__} on SQLite {lib.sqlite_version}, loops: {', '.join(LOOPS)}"  # noqa: E501
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,7 +60,9 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remembers a failure: its traceback keeps what the test had open, so the guard has nothing to say then."""
+    """Remembers a failure: its traceback keeps what the test had open, so the guard has nothing to
+    say then.
+    """
     outcome: Any = yield
     if outcome.get_result().failed:
         item.stash[FAILED] = True
@@ -64,7 +70,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def guard(_first_use: None, request: pytest.FixtureRequest) -> Iterator[Guard]:
-    """Fails a test that leaves a thread, a descriptor or an uncaught exception; ends a run that hangs."""
+    """Fails a test that leaves a thread, a descriptor or an uncaught exception; ends a run that
+    hangs.
+    """
     assert _stderr is not None
     faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True, file=_stderr)
     watch = Guard()

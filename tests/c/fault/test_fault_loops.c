@@ -70,6 +70,8 @@ static bool step(struct account *account, const char *name, ll_status submitted,
             BAD("waiting for %s gave %s: %s", kind_names[account->kind], account->nth, name,
                 ll_status_name(status), ll_last_error());
     }
+    if (submitted == LL_OK) /* finished at once, one way or the other */
+        status = ll_request_status(*request);
     if (submitted < 0) {
         T_CHECK(*request == NULL);
         may_be(account, status, 0, name, ll_last_error());

@@ -53,7 +53,7 @@ struct model {
     struct client_request requests[MOST_REQUESTS];
     size_t count;
     int64_t next_id;
-    /* what the completions say of each connection, in their order */
+    /* what the requests' ends say of each connection */
     bool in_transaction[CONNS];
     bool lost[CONNS]; /* a completion that leaves it unknown whether a transaction is open */
     signed char fate[MOST_REQUESTS *
@@ -101,8 +101,8 @@ static void learn(struct model *m, struct client_request *r)
         break;
     case COMMIT:
     case ROLLBACK:
-        if (!applied || r->immediate)
-            break; /* BUSY: still open. Immediate: there was none, and earlier ends may be untold. */
+        if (!applied)
+            break; /* BUSY: still open */
         for (int64_t id = 1; id < m->next_id; id++)
             if (m->owner[id] == conn && m->fate[id] == 2)
                 m->fate[id] = r->kind == COMMIT ? 1 : 0;
@@ -126,7 +126,6 @@ static void take_results(struct model *m, struct client_request *r, ll_request *
         else
             m->cursors[r->conn] = cursor;
     }
-    learn(m, r);
 }
 
 static struct model *current; /* callbacks and points come without a model */
@@ -366,6 +365,7 @@ static void history(t_env *t, uint64_t seed)
         struct client_request *r = &m->requests[i];
         T_CHECK(r->immediate || r->calls == 1);
         T_CHECK(!r->request);
+        learn(m, r); /* a connection runs its requests in the order of their submission */
     }
     for (unsigned c = 0; c < CONNS; c++) {
         T_CHECK(!t_state(m->conns[c]).in_transaction);

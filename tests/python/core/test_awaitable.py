@@ -1,9 +1,10 @@
-"""The one object that every call returns: awaited, entered, wrapped in a task, or driven by hand."""
+"""The one object that every call returns: awaited, entered, wrapped in a task, or driven by hand."""  # noqa: E501
 
 from __future__ import annotations
 
 import asyncio
 import collections.abc
+import contextlib
 import gc
 import inspect
 import sqlite3
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.loops import caught, turns
 
@@ -152,7 +152,7 @@ def test_two_tasks_await_one_call(run: Run) -> None:
 def test_never_awaited(run: Run, name: str) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
-            with pytest.warns(RuntimeWarning, match="was never awaited"):
+            with pytest.warns(RuntimeWarning, match="was never awaited"):  # noqa: PT031
                 CALLS[name](db)
                 gc.collect()
 
@@ -318,10 +318,8 @@ def test_sent_again_while_it_waits(run: Run) -> None:
             await db.execute("CREATE TABLE t(v)")
             call = db.execute("INSERT INTO t VALUES (1)")
             if not isinstance(drive(call), tuple):
-                try:
+                with contextlib.suppress(RuntimeError):
                     drive(call)
-                except RuntimeError:
-                    pass
                 call.close()
             await db.execute_fetchall("SELECT 1")
             ((count,),) = await db.execute_fetchall("SELECT count(*) FROM t")
@@ -346,6 +344,7 @@ def test_cursor_calls_likewise(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             cursor = await db.cursor()
+            make: Callable[..., Any]
             for make in (
                 lambda: cursor.execute("SELECT 1"),
                 lambda: cursor.executemany("SELECT 1", []),
@@ -358,7 +357,7 @@ def test_cursor_calls_likewise(run: Run) -> None:
                 call = make()
                 assert asyncio.iscoroutine(call)
                 call.close()
-                with pytest.warns(RuntimeWarning, match="was never awaited"):
+                with pytest.warns(RuntimeWarning, match="was never awaited"):  # noqa: PT031
                     make()
                     gc.collect()
             await cursor.execute("SELECT 1")
@@ -395,7 +394,9 @@ def test_debug_mode(run: Run) -> None:
 
 @looplite_only
 def test_a_pending_cancellation_is_delivered(run: Run) -> None:
-    """A task that cancels itself meets it at one of its next awaits, though these may finish at once."""
+    """A task that cancels itself meets it at one of its next awaits, though these may finish at
+    once.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:

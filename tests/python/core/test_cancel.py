@@ -1,4 +1,5 @@
-"""Cancellation: what is dropped, what is interrupted, what finishes, and what the task is told of it.
+"""Cancellation: what is dropped, what is interrupted, what finishes, and what the task is told of
+it.
 
 At this layer a cancellation never ends the user's transaction.
 """
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.locks import Probe, make, probe, rows, write_lock
 from support.loops import caught, settled, turns, until
@@ -28,7 +28,7 @@ READING_T = (
 )
 """Holds a read lock on the file and never ends."""
 BIG = 1_500_000
-BIG_INSERT = f"INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {BIG}) SELECT x FROM c"
+BIG_INSERT = f"INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {BIG}) SELECT x FROM c"  # noqa: E501
 
 
 @pytest.fixture
@@ -115,10 +115,12 @@ def test_running_read_in_a_transaction_leaves_it_open(run: Run, table: Path) -> 
 async def cancel_while_writing(
     db: Any, outside: Probe, make_call: Callable[[], Any]
 ) -> BaseException:
-    """Cancels a statement that is seen to hold the write lock; it starts anew if it was quicker than the look."""
+    """Cancels a statement that is seen to hold the write lock; it starts anew if it was quicker
+    than the look.
+    """
     while True:
         task = asyncio.ensure_future(make_call())
-        await until(lambda: task.done() or outside.write_locked())
+        await until(lambda task=task: task.done() or outside.write_locked())  # type: ignore[misc]
         if task.cancel():
             error = await caught(task)
             if isinstance(error, asyncio.CancelledError):
@@ -215,7 +217,9 @@ def test_cancelled_twice(run: Run, table: Path) -> None:
 
 @looplite_only
 def test_waiting_for_a_lock_is_left_at_once(run: Run, table: Path) -> None:
-    """The lock is never given back while the task waits: only a cancel that reaches it there ends the test."""
+    """The lock is never given back while the task waits: only a cancel that reaches it there ends
+    the test.
+    """
 
     async def main() -> None:
         async with lib.connect(table, isolation_level=None, timeout=PATIENT) as db:
@@ -254,7 +258,9 @@ def test_read_that_waits_for_a_lock(run: Run, table: Path) -> None:
 
 @looplite_only
 def test_write_that_waits_in_its_commit_tells_the_truth(run: Run, table: Path) -> None:
-    """An outside reader holds it up. It may be finished or undone; what is said must be what is in the file."""
+    """An outside reader holds it up. It may be finished or undone; what is said must be what is in
+    the file.
+    """
 
     async def main() -> str:
         outside = sqlite3.connect(table, isolation_level=None)
@@ -348,7 +354,9 @@ def test_close_happens_all_the_same(run: Run, table: Path) -> None:
 
 @looplite_only
 def test_close_interrupts_what_runs(run: Run, table: Path) -> None:
-    """Closing a connection in the middle of an endless read ends the read, not the program's patience."""
+    """Closing a connection in the middle of an endless read ends the read, not the program's
+    patience.
+    """
 
     async def main() -> None:
         db = await lib.connect(table)
@@ -413,6 +421,7 @@ def test_cancel_during_connect(run: Run, table: Path, after: int) -> None:
     run(main)
 
 
+@looplite_only
 @pytest.mark.parametrize("after", range(4))
 def test_cancel_in_async_with_connect(run: Run, table: Path, after: int) -> None:
     async def main() -> None:
@@ -468,6 +477,7 @@ def test_cancelled_fetch_leaves_the_connection_good(run: Run, table: Path) -> No
 
     async def main() -> None:
         async with lib.connect(table) as db:
+            fetch: Callable[..., Any]
             for fetch in (
                 lambda c: c.fetchall(),
                 lambda c: c.fetchmany(100_000),
@@ -490,15 +500,19 @@ def test_cancelled_fetch_leaves_the_connection_good(run: Run, table: Path) -> No
 
 
 @looplite_only
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -> None:
-    """Many inserts, cancelled at random moments; afterwards the table holds exactly what the tasks were told."""
+    """Many inserts, cancelled at random moments; afterwards the table holds exactly what the tasks
+    were told.
+    """
     rng = random.Random(seed)
     expected: set[int] = set()
     doubtful: set[int] = set()
 
     async def main() -> None:
         opened = [await lib.connect(table, isolation_level=None, timeout=PATIENT) for _ in range(3)]
+        for db in opened:
+            await db.execute("PRAGMA synchronous = OFF")
 
         async def insert(number: int) -> None:
             db = rng.choice(opened)
@@ -517,7 +531,7 @@ def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -
             expected.add(number)
 
         tasks: list[asyncio.Task[None]] = []
-        for number in range(1, 301):
+        for number in range(1, 201):
             tasks.append(asyncio.ensure_future(insert(number)))
             await turns(rng.randint(0, 2))
             if rng.random() < 0.6:
@@ -536,7 +550,9 @@ def test_random_cancellations_tell_the_truth(run: Run, table: Path, seed: int) -
 @looplite_only
 @pytest.mark.parametrize("seed", range(6))
 def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) -> None:
-    """Whole transactions of one task, cancelled anywhere: rolled back by their own code, or there as a whole."""
+    """Whole transactions of one task, cancelled anywhere: rolled back by their own code, or there
+    as a whole.
+    """
     rng = random.Random(seed)
     committed: set[int] = set()
     doubtful: set[int] = set()
@@ -568,6 +584,7 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
         await asyncio.gather(*tasks, return_exceptions=True)
 
     run(main)
-    counts = dict(rows(table, "SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v"))
+    found = rows(table, "SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v")
+    counts = {number: count for number, count in found}  # noqa: C416
     assert set(counts.values()) <= {2}, f"seed {seed}: {counts}"
     assert set(counts) - doubtful == committed - doubtful, f"seed {seed}"

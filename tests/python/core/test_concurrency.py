@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.errors import has_code
 from support.locks import make, probe, rows, write_lock
@@ -102,6 +101,7 @@ def test_errors_go_to_the_task_that_made_them(run: Run) -> None:
             )
             for n, result in enumerate(results):
                 if n % 2:
+                    assert not isinstance(result, BaseException)
                     assert list(result) == [(n,)]
                 else:
                     assert str(result) == f"no such table: nothing{n}"
@@ -197,7 +197,9 @@ def test_two_connections_wait_for_each_other_in_turn(run: Run, table: Path) -> N
 
 
 def test_a_deadlock_is_told_at_once(run: Run, table: Path) -> None:
-    """One reads and wants to write, the other writes and wants to commit: SQLite refuses the first, whatever its timeout."""
+    """One reads and wants to write, the other writes and wants to commit: SQLite refuses the first,
+    whatever its timeout.
+    """
 
     async def main() -> None:
         async with (
@@ -222,7 +224,9 @@ def test_a_deadlock_is_told_at_once(run: Run, table: Path) -> None:
 
 
 def test_the_loop_goes_on_during_a_long_read(run: Run) -> None:
-    """A read without an end, ended when the timer has fired often enough: a loop that stood still never gets there."""
+    """A read without an end, ended when the timer has fired often enough: a loop that stood still
+    never gets there.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
@@ -287,7 +291,9 @@ def test_other_connections_go_on_beside_long_reads(run: Run, table: Path) -> Non
 
 @looplite_only
 def test_more_waiting_writers_than_workers(run: Run, table: Path) -> None:
-    """Who waits for a lock holds no worker: with far more of them than workers, reads still go through."""
+    """Who waits for a lock holds no worker: with far more of them than workers, reads still go
+    through.
+    """
 
     async def main() -> None:
         count = 8 * max(4, 2 * (os.cpu_count() or 1))

@@ -1,4 +1,6 @@
-"""Opening and closing: paths of every kind, URIs, options, files that are no databases, wrong moments."""
+"""Opening and closing: paths of every kind, URIs, options, files that are no databases, wrong
+moments.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import IS_LOOPLITE, lib, looplite_only
 from support.errors import has_code, raised_by, same_error
 from support.locks import make, rows
@@ -234,7 +235,7 @@ def test_names_that_cannot_be(run: Run, name: str) -> None:
 
 @looplite_only
 def test_bytes_that_are_not_utf8(run: Run, tmp_path: Path) -> None:
-    """As `sqlite3` takes them, by the file system's encoding (aiosqlite decodes UTF-8 and fails)."""
+    """As `sqlite3` takes them, by the file system's encoding (aiosqlite decodes UTF-8 and fails)."""  # noqa: E501
     name = os.fsencode(tmp_path) + b"/\xff\xfe.db"
     run(write_and_read, name)
     assert os.listdir(os.fsencode(tmp_path)) == [b"\xff\xfe.db"]
@@ -242,7 +243,9 @@ def test_bytes_that_are_not_utf8(run: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def as_somebody_else() -> Iterator[Path]:
-    """A folder everybody may enter, for a process that is not allowed everything (root reads any file)."""
+    """A folder everybody may enter, for a process that is not allowed everything (root reads any
+    file).
+    """
     folder = Path(tempfile.mkdtemp(prefix="looplite-test-"))
     folder.chmod(0o755)
     yield folder
@@ -288,6 +291,7 @@ def test_a_file_that_may_not_be_written(run: Run, as_somebody_else: Path) -> Non
         async with lib.connect(path) as db:
             async with db.execute("SELECT v FROM t") as cursor:
                 assert await cursor.fetchall() == [(1,)]
+            attempt: Callable[..., Any]
             for attempt in (
                 lambda: db.execute("INSERT INTO t VALUES (2)"),
                 lambda: db.executemany("INSERT INTO t VALUES (?)", [(2,)]),
@@ -336,7 +340,7 @@ def test_a_file_that_is_no_database(run: Run, path: Path, content: bytes) -> Non
 def test_a_damaged_file(run: Run, path: Path) -> None:
     make(
         path,
-        "CREATE TABLE t(v); INSERT INTO t SELECT hex(zeroblob(2000)) FROM (VALUES (1), (2), (3), (4), (5), (6))",
+        "CREATE TABLE t(v); INSERT INTO t SELECT hex(zeroblob(2000)) FROM (VALUES (1), (2), (3), (4), (5), (6))",  # noqa: E501
     )
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)
@@ -413,8 +417,8 @@ def test_options_reach_the_connection(run: Run) -> None:
 def test_wrong_isolation_level(run: Run) -> None:
     """3.10 finds it out at the first write, later versions when connecting."""
     try:
-        reference = sqlite3.connect(":memory:", isolation_level="NONSENSE")
-    except Exception as error:  # noqa: BLE001
+        reference = sqlite3.connect(":memory:", isolation_level="NONSENSE")  # type: ignore[call-overload]
+    except Exception as error:
         expected = error
     else:
         reference.close()
@@ -507,10 +511,10 @@ def test_attributes_at_the_wrong_time(run: Run, name: str, when: str) -> None:
         if when == "after":
             await db
             await db.close()
-        with pytest.raises(ValueError, match="^no active connection$"):
+        with pytest.raises(ValueError, match=r"^no active connection$"):
             getattr(db, name)
         if name in ("isolation_level", "row_factory", "text_factory"):
-            with pytest.raises(ValueError, match="^no active connection$"):
+            with pytest.raises(ValueError, match=r"^no active connection$"):
                 setattr(db, name, None)
 
     run(main)
@@ -521,6 +525,7 @@ def test_cursor_after_close(run: Run) -> None:
         db = await lib.connect(":memory:")
         cursor = await db.execute("SELECT 1 AS one")
         await db.close()
+        call: Callable[..., Any]
         for call in (
             lambda: cursor.execute("SELECT 1"),
             lambda: cursor.executemany("SELECT 1", []),
@@ -624,7 +629,7 @@ def test_leaving_without_commit_rolls_back(run: Run, path: Path) -> None:
     async def main() -> None:
         async with lib.connect(path) as db:
             await db.execute("INSERT INTO t VALUES (1)")
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012
             async with lib.connect(path) as db:
                 await db.execute("INSERT INTO t VALUES (2)")
                 raise ZeroDivisionError
@@ -657,7 +662,7 @@ def test_a_dropped_connection_warns(run: Run, path: Path) -> None:
     async def main() -> None:
         db = await lib.connect(path)
         await db.execute("CREATE TABLE t(v)")
-        with pytest.warns(ResourceWarning, match="was deleted before being closed"):
+        with pytest.warns(ResourceWarning, match="was deleted before being closed"):  # noqa: PT031
             del db
             gc.collect()
 
@@ -687,10 +692,21 @@ def test_several_at_once(run: Run, path: Path) -> None:
 
 
 def test_names_of_the_module_are_sqlite3s() -> None:
-    for name in (
-        "Error DatabaseError IntegrityError NotSupportedError OperationalError ProgrammingError Warning Row "
-        "register_adapter register_converter paramstyle sqlite_version sqlite_version_info"
-    ).split():
+    for name in [
+        "Error",
+        "DatabaseError",
+        "IntegrityError",
+        "NotSupportedError",
+        "OperationalError",
+        "ProgrammingError",
+        "Warning",
+        "Row",
+        "register_adapter",
+        "register_converter",
+        "paramstyle",
+        "sqlite_version",
+        "sqlite_version_info",
+    ]:
         assert getattr(lib, name) is getattr(sqlite3, name), name
     if IS_LOOPLITE:
         assert lib.InterfaceError is sqlite3.InterfaceError

@@ -1,4 +1,6 @@
-"""Errors: sqlite3's own classes, with its texts and codes, and a connection that goes on after each."""
+"""Errors: sqlite3's own classes, with its texts and codes, and a connection that goes on after
+each.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.errors import has_code, raised_by, same_error
 from support.locks import make, write_lock
@@ -224,7 +225,7 @@ def test_traceback_shows_the_line_of_the_caller(run: Run) -> None:
             try:
                 await db.execute("NONSENSE")  # this line
             except sqlite3.OperationalError as error:
-                assert "this line" in "".join(traceback.format_exception(error))
+                assert "this line" in "".join(traceback.format_exception(error))  # noqa: PT017
 
     run(main)
 

@@ -1,11 +1,10 @@
-"""The end of a program: it comes, with the right status, silently, and what was committed is there."""
+"""The end of a program: it comes, with the right status, silently, and what was committed is there."""  # noqa: E501
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
 from support import looplite_only
 from support.locks import make, rows
 from support.scripts import ran_clean, run_script
@@ -133,7 +132,7 @@ def test_a_read_in_flight(folder: Path, end: str) -> None:
 
 
 def test_a_write_in_flight_is_whole_or_absent(folder: Path) -> None:
-    sql = "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM c LIMIT 500000) SELECT x FROM c"
+    sql = "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM c LIMIT 500000) SELECT x FROM c"  # noqa: E501
     done = run_script(folder, f"SQL = {sql!r}\n" + IN_FLIGHT + "loop.close()")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -141,7 +140,7 @@ def test_a_write_in_flight_is_whole_or_absent(folder: Path) -> None:
 
 
 def test_an_endless_write_does_not_keep_the_program(folder: Path) -> None:
-    sql = "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"
+    sql = "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"  # noqa: E501
     done = run_script(folder, f"SQL = {sql!r}\n" + IN_FLIGHT + "loop.close()")
     assert done.returncode == 0, done.stderr
     assert committed(folder) == [1]
@@ -180,7 +179,7 @@ asyncio.run(main())
 
 
 def test_from_a_daemon_thread(folder: Path) -> None:
-    """A loop that runs in a daemon thread, in the middle of queries, when the main thread leaves."""
+    """A loop that runs in a daemon thread, in the middle of queries, when the main thread leaves."""  # noqa: E501
     done = run_script(
         folder,
         QUIET

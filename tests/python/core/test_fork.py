@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from support import looplite_only
 from support.locks import make, rows
 from support.scripts import run_script
@@ -173,6 +172,8 @@ async def main():
     db = await lib.connect(PATH, isolation_level=None)
     await db.execute_fetchall("SELECT 1")
 fresh(main)
+# Python's own watchdog would wait in the child for a thread that is not there.
+faulthandler.cancel_dump_traceback_later()
 pid = os.fork()
 if pid == 0:
     sys.exit(11)
@@ -201,7 +202,7 @@ async def main():
     print([list(found) for found in await asyncio.gather(*tasks)])
     await db.close()
 fresh(main)
-""",
+""",  # noqa: E501
     )
     assert out == f"{[[(300000,)]] * 4}\n"
 

@@ -1,4 +1,6 @@
-"""Event loops: several in several threads with one connection, one after another, and loops that end too early."""
+"""Event loops: several in several threads with one connection, one after another, and loops that
+end too early.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import ENDLESS, lib, looplite_only
 from support.locks import make, rows
 from support.loops import run_on, turns
@@ -51,7 +52,7 @@ def test_a_cursor_in_the_next_loop(run: Run) -> None:
     async def opening() -> None:
         db = await lib.connect(":memory:")
         cursor = await db.execute(
-            "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c"
+            "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 10000) SELECT x FROM c"  # noqa: E501
         )
         assert await cursor.fetchone() == (0,)
         kept.extend((db, cursor))
@@ -91,7 +92,9 @@ def test_other_kinds_of_loop_afterwards(table: Path) -> None:
 def test_four_loops_share_a_connection_while_the_first_is_blocked(
     loop_factory: Factory, table: Path
 ) -> None:
-    """The answers go to the loop of the task that asked; the loop that opened the connection sits in join()."""
+    """The answers go to the loop of the task that asked; the loop that opened the connection sits
+    in join().
+    """
     failures: list[BaseException] = []
 
     async def main() -> None:
@@ -106,7 +109,7 @@ def test_four_loops_share_a_connection_while_the_first_is_blocked(
             def thread(number: int) -> None:
                 try:
                     run_on(loop_factory, work, number)
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     failures.append(error)
 
             threads = [threading.Thread(target=thread, args=(n,)) for n in range(4)]
@@ -134,7 +137,7 @@ def test_two_loops_at_once_with_connections_of_their_own(
     def thread(number: int) -> None:
         try:
             run_on(loop_factory, work, number)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=thread, args=(n,)) for n in range(4)]
@@ -230,6 +233,7 @@ def test_many_loops_leave_no_descriptors(run: Run, table: Path) -> None:
         run(main)
 
 
+@looplite_only
 def test_tasks_left_at_the_end_of_a_loop(run: Run, table: Path) -> None:
     """The end of asyncio.run cancels them; their `async with` blocks still close."""
     kept: list[asyncio.Future[None]] = []

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-
 from support import lib
 from support.errors import raised_by, same_error
 from support.loops import caught
@@ -106,7 +105,7 @@ def test_str_subclass_as_sql(run: Run) -> None:
 
 def test_nul_in_text(run: Run) -> None:
     async def main() -> None:
-        async with lib.connect(":memory:") as db:
+        async with lib.connect(":memory:") as db:  # noqa: SIM117
             async with db.execute("SELECT ?, length(CAST(?1 AS BLOB))", ("a\0b",)) as cursor:
                 assert await cursor.fetchone() == ("a\0b", 3)
 
@@ -118,7 +117,9 @@ def test_nul_in_text(run: Run) -> None:
     ["SELECT 1; SELECT 2", "INSERT INTO t VALUES (1, 1); DELETE FROM t", "SELECT 1;;SELECT 2"],
 )
 def test_several_statements(run: Run, sql: str) -> None:
-    """sqlite3.Warning up to 3.10, ProgrammingError from 3.11 on; the first statement has not run either."""
+    """sqlite3.Warning up to 3.10, ProgrammingError from 3.11 on; the first statement has not run
+    either.
+    """
     like_sqlite3(run, sql, ())
 
 
@@ -267,6 +268,7 @@ def test_keywords(run: Run) -> None:
 def test_wrong_python_arguments(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
+            call: Callable[..., Any]
             for call in (
                 lambda: db.execute(),
                 lambda: db.execute("SELECT 1", (), 3),
@@ -292,10 +294,10 @@ def numbers(count: int) -> Iterator[tuple[int, str]]:
         lambda: tuple((n, f"n{n}") for n in range(1000)),
         lambda: numbers(1000),
         lambda: iter([[n, f"n{n}"] for n in range(1000)]),
-        lambda: map(lambda n: Sized(n, f"n{n}"), range(1000)),
+        lambda: (Sized(n, f"n{n}") for n in range(1000)),
         lambda: deque((n, f"n{n}") for n in range(1000)),
     ],
-    ids=["list", "tuple", "generator", "iterator", "map", "deque"],
+    ids=["list", "tuple", "generator", "iterator", "sequences", "deque"],
 )
 def test_executemany_sources(run: Run, rows: Callable[[], Any]) -> None:
     async def main() -> None:
@@ -322,7 +324,9 @@ def test_executemany_of_dicts(run: Run) -> None:
 
 
 def test_generator_that_fails_midway(run: Run) -> None:
-    """Its own exception comes out; the transaction that was opened stays open, for the caller to decide."""
+    """Its own exception comes out; the transaction that was opened stays open, for the caller to
+    decide.
+    """
 
     def rows() -> Iterator[tuple[int]]:
         yield (1,)
@@ -373,13 +377,17 @@ def test_executemany_refuses_what_gives_rows(run: Run) -> None:
 
 
 def test_generator_whose_row_fails(run: Run) -> None:
-    """A long source with a row that cannot be inserted: the rows before it are there, and none after it."""
+    """A long source with a row that cannot be inserted: the rows before it are there, and none
+    after it.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             await db.execute("CREATE TABLE t(a UNIQUE)")
             with pytest.raises(sqlite3.IntegrityError):
-                await db.executemany("INSERT INTO t VALUES (?)", ((n % 5000,) for n in range(50_000)))
+                await db.executemany(
+                    "INSERT INTO t VALUES (?)", ((n % 5000,) for n in range(50_000))
+                )
             assert list(await db.execute_fetchall("SELECT count(*) FROM t")) == [(5000,)]
 
     run(main)
@@ -416,8 +424,10 @@ def test_as_many_as_sqlite_takes(run: Run, count: int) -> None:
     run(main)
 
 
-def test_a_parameter_that_closes_its_own_connection(run: Run) -> None:
-    """Code run while parameters are read may do anything to the connection: an error or a row, never a crash."""
+def test_a_parameter_that_touches_its_own_connection(run: Run) -> None:
+    """Code run while parameters are read may do anything to the connection: an error or a row,
+    never a crash.
+    """
 
     class Rude(Sized):
         def __getitem__(self, index: int) -> Any:

@@ -1,4 +1,6 @@
-"""Large results are decoded in slices: other tasks have their turns meanwhile, counted and not timed."""
+"""Large results are decoded in slices: other tasks have their turns meanwhile, counted and not
+timed.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.loops import Ticks, turns
 
 Run = Callable[..., Any]
 
 ROWS = 200_000
-SQL = f"WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT {ROWS}) SELECT x, 'text ' || x, x * 0.5 FROM c"
+SQL = f"WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT {ROWS}) SELECT x, 'text ' || x, x * 0.5 FROM c"  # noqa: E501
 # Far fewer than there are slices, far more than a decoder that does all at once would let through.
 ENOUGH = 20
 
@@ -118,7 +119,7 @@ def test_connection_closed_between_two_slices(run: Run) -> None:
         try:
             assert len(await task) == ROWS
         except (sqlite3.Error, ValueError) as error:
-            assert str(error)
+            assert str(error)  # noqa: PT017
 
     run(main)
 

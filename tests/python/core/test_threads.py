@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.locks import make, rows
 from support.loops import run_on
@@ -118,7 +117,7 @@ def test_cursor_of_another_thread(run: Run, loop_factory: Factory) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             cursor = await db.execute(
-                "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 5000) SELECT x FROM c"
+                "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 5000) SELECT x FROM c"  # noqa: E501
             )
             assert await cursor.fetchone() == (0,)
 
@@ -148,7 +147,7 @@ def test_dropped_in_another_thread(run: Run, table: Path) -> None:
 
 
 def test_many_threads_with_a_loop_each(loop_factory: Factory, table: Path) -> None:
-    """Connections of their own on one file, all at once, with the switch interval at its smallest."""
+    """Connections of their own on one file, all at once, with the switch interval at its smallest."""  # noqa: E501
     failures: list[BaseException] = []
 
     async def work(number: int) -> None:
@@ -163,7 +162,7 @@ def test_many_threads_with_a_loop_each(loop_factory: Factory, table: Path) -> No
     def thread(number: int) -> None:
         try:
             run_on(loop_factory, work, number)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     interval = sys.getswitchinterval()
@@ -182,7 +181,9 @@ def test_many_threads_with_a_loop_each(loop_factory: Factory, table: Path) -> No
 
 @looplite_only
 def test_one_connection_hammered_from_many_loops(loop_factory: Factory, table: Path) -> None:
-    """Statements and cancellations from several threads: each row once, each answer to its own task."""
+    """Statements and cancellations from several threads: each row once, each answer to its own
+    task.
+    """
     failures: list[BaseException] = []
 
     async def main() -> None:
@@ -205,7 +206,7 @@ def test_one_connection_hammered_from_many_loops(loop_factory: Factory, table: P
             def thread(number: int) -> None:
                 try:
                     run_on(loop_factory, work, number)
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     failures.append(error)
 
             loop = asyncio.get_running_loop()

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from support import lib, looplite_only
 
 pytestmark = looplite_only

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import lib, looplite_only
 from support.errors import raised_by
 
@@ -81,7 +80,9 @@ def test_buffers_go_in_as_blobs(run: Run) -> None:
 
 
 def test_a_buffer_changed_after_the_call_does_not_change_the_row(run: Run) -> None:
-    """What was given is what is stored, whatever the caller does with its buffer while the statement waits."""
+    """What was given is what is stored, whatever the caller does with its buffer while the
+    statement waits.
+    """
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
@@ -115,7 +116,7 @@ def test_many_columns_and_many_rows(run: Run) -> None:
             async with db.execute(f"SELECT {columns}") as cursor:
                 assert await cursor.fetchone() == tuple(range(1500))
                 assert [d[0] for d in cursor.description] == [f"c{n}" for n in range(1500)]
-            series = "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 30000) SELECT x, 'r' || x, x * 0.5, NULL FROM c"
+            series = "WITH RECURSIVE c(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM c LIMIT 30000) SELECT x, 'r' || x, x * 0.5, NULL FROM c"  # noqa: E501
             async with db.execute(series) as cursor:
                 found = await cursor.fetchall()
             assert found == [(n, f"r{n}", n * 0.5, None) for n in range(30000)]
@@ -163,7 +164,7 @@ def test_text_that_is_not_utf8(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             cursor = await db.cursor()
-            with pytest.raises(
+            with pytest.raises(  # noqa: PT012
                 sqlite3.OperationalError, match="Could not decode to UTF-8 column 'broken'"
             ):
                 await cursor.execute("SELECT CAST(x'61ff' AS TEXT) AS broken")
@@ -176,17 +177,17 @@ def test_text_that_is_not_utf8(run: Run) -> None:
 
 
 def test_text_factory_error_reaches_the_caller(run: Run) -> None:
-    class Oops(Exception):
+    class OopsError(Exception):
         pass
 
     def factory(raw: bytes) -> str:
-        raise Oops(raw)
+        raise OopsError(raw)
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             db.text_factory = factory
             cursor = await db.cursor()
-            with pytest.raises(Oops):
+            with pytest.raises(OopsError):  # noqa: PT012
                 await cursor.execute("SELECT 'a'")
                 await cursor.fetchone()
             db.text_factory = str
@@ -287,11 +288,11 @@ def test_declared_types(run: Run, converter: None) -> None:
 
 def test_types_in_column_names(run: Run, converter: None) -> None:
     async def main() -> None:
-        async with lib.connect(":memory:", detect_types=sqlite3.PARSE_COLNAMES) as db:
+        async with lib.connect(":memory:", detect_types=sqlite3.PARSE_COLNAMES) as db:  # noqa: SIM117
             async with db.execute(f'SELECT 5 AS "n [{CONVERTED}]", 6 AS "m [unknown]"') as cursor:
                 assert await cursor.fetchone() == (("converted", b"5"), 6)
                 assert [d[0] for d in cursor.description] == ["n", "m"]
-        async with lib.connect(":memory:") as db:
+        async with lib.connect(":memory:") as db:  # noqa: SIM117
             async with db.execute(f'SELECT 5 AS "n [{CONVERTED}]"') as cursor:
                 assert await cursor.fetchone() == (5,)
                 assert cursor.description[0][0] == f"n [{CONVERTED}]"
@@ -300,18 +301,18 @@ def test_types_in_column_names(run: Run, converter: None) -> None:
 
 
 def test_converter_error_reaches_the_caller(run: Run) -> None:
-    class Oops(Exception):
+    class OopsError(Exception):
         pass
 
     def fail(raw: bytes) -> object:
-        raise Oops
+        raise OopsError
 
     sqlite3.register_converter("looplite_test_fail", fail)
 
     async def main() -> None:
         async with lib.connect(":memory:", detect_types=sqlite3.PARSE_COLNAMES) as db:
             cursor = await db.cursor()
-            with pytest.raises(Oops):
+            with pytest.raises(OopsError):  # noqa: PT012
                 await cursor.execute('SELECT 5 AS "n [looplite_test_fail]"')
                 await cursor.fetchall()
             await cursor.execute("SELECT 1")
@@ -338,7 +339,9 @@ def test_what_is_not_bound_changes_nothing(run: Run) -> None:
 
 @looplite_only
 def test_numbers_read_from_a_worker_and_from_the_loop_are_equal(run: Run, path: Path) -> None:
-    """The same row through execute, executemany's connection, iteration and fetchall: one decoder or several."""
+    """The same row through execute, executemany's connection, iteration and fetchall: one decoder
+    or several.
+    """
 
     async def main() -> None:
         values = (1, 1.5, "é\0x", b"\0", None, 2**62)

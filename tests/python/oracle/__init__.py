@@ -1,1 +1,3 @@
-"""The `sqlite3` module as the oracle: the same calls on both, and everything that can be seen compared."""
+"""The `sqlite3` module as the oracle: the same calls on both, and everything that can be seen
+compared.
+"""

@@ -3,6 +3,8 @@
 A case is a list of steps. A bare string is executed and fetched; a tuple of a string and parameters likewise.
 """
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
 """The calls a case is made of, and carrying them out on `sqlite3` and on the module under test.
 
-Each call gives one observation: its result or its exception (class, message, SQLite's code), and then what the
-cursor (rowcount, lastrowid, description) and the connection (in_transaction, total_changes) say.
+Each call gives one observation: its result or its exception (class, message, SQLite's code), and
+then what the cursor (rowcount, lastrowid, description) and the connection (in_transaction, total_changes) say.
 Values are compared with their types, so 1, 1.0 and True differ.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -76,13 +76,15 @@ def shown(value: Any) -> Any:
 def error_shown(error: BaseException) -> Any:
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", None)
-    # sqlite3 does not know the names of newer codes; what it calls unknown may be called by its name.
+    # sqlite3 does not know the names of newer codes; what it calls unknown may be called by its
+    # name.
     known = name if code is None or hasattr(sqlite3, str(name)) else "unknown"
     return "raised", type(error).__name__, str(error), code, known
 
 
 def state(step: Step, cursor: Any, connection: Any) -> Observation:
-    # An INSERT .. RETURNING counts its rows when they are fetched in `sqlite3` and when it runs here (documented).
+    # An INSERT .. RETURNING counts its rows when they are fetched in `sqlite3` and when it runs
+    # here (documented).
     unread = isinstance(step, Exec) and not step.fetch and "RETURNING" in str(step.sql).upper()
     return (
         None if unread else cursor.rowcount,
@@ -119,7 +121,7 @@ def on_sqlite3(steps: Sequence[Step], **options: Any) -> list[Observation]:
                 getattr(connection, step.name)()
             else:
                 connection.isolation_level = step.value
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             outcome = error_shown(error)
         else:
             outcome = shown(result)
@@ -155,7 +157,7 @@ async def on_lib(steps: Sequence[Step], **options: Any) -> list[Observation]:
                 await getattr(connection, step.name)()
             else:
                 connection.isolation_level = step.value
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             outcome = error_shown(error)
         else:
             outcome = shown(result)

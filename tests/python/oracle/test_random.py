@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from oracle.steps import Call, Exec, Fetch, Level, Many, Script, Step, compare
 
-# No deadline: nothing here is about speed. Function-scoped fixtures: the guard looks after all examples at once.
+# No deadline: nothing here is about speed. Function-scoped fixtures: the guard looks after all
+# examples at once.
 relaxed = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -1,7 +1,10 @@
-"""What the Python tests share: the module under test, loops, subprocess scripts, waiting without sleeping.
+"""What the Python tests share: the module under test, loops, subprocess scripts, waiting without
+sleeping.
 
-`LOOPLITE_TEST_MODULE` names the module under test. With `aiosqlite` there, the tests of what both have in common
-run on it, which shows that they ask for the right thing; tests of what looplite promises beyond it are marked
+`LOOPLITE_TEST_MODULE` names the module under test. With `aiosqlite` there, the tests of what both
+have in common
+run on it, which shows that they ask for the right thing; tests of what looplite promises beyond it
+are marked
 `looplite_only` and are skipped then.
 """
 
@@ -19,7 +22,8 @@ IS_LOOPLITE = NAME == "looplite"
 
 looplite_only = pytest.mark.skipif(not IS_LOOPLITE, reason=f"{NAME} does not promise this")
 
-# What a hung test is allowed before the run is ended with a traceback of every thread. It measures nothing:
+# What a hung test is allowed before the run is ended with a traceback of every thread. It measures
+# nothing:
 # whatever reaches it is stuck.
 WATCHDOG_SECONDS = int(os.environ.get("LOOPLITE_TEST_WATCHDOG", "180"))
 # The same for a program started by a test.

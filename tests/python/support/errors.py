@@ -11,7 +11,7 @@ def raised_by(call: Callable[..., Any], *args: Any, **options: Any) -> Exception
     """What a synchronous call raises; it has to raise."""
     try:
         result = call(*args, **options)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return error
     raise AssertionError(f"nothing was raised, the result was {result!r}")
 
@@ -31,7 +31,9 @@ def same_error(found: BaseException, expected: BaseException) -> None:
 
 
 def has_code(error: BaseException, code: str) -> None:
-    """The exception says which SQLite error it is, where the running Python's `sqlite3` says so (3.11)."""
+    """The exception says which SQLite error it is, where the running Python's `sqlite3` says so
+    (3.11).
+    """
     if hasattr(sqlite3, "SQLITE_BUSY"):
         assert error.sqlite_errorname == code  # type: ignore[attr-defined]
         assert error.sqlite_errorcode == getattr(sqlite3, code)  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """What another connection can see of a database file: is somebody writing, is somebody reading.
 
-Asked of SQLite's own locks with a plain `sqlite3` connection that never waits, so a test can tell that a statement
-is running without guessing by time.
+Asked of SQLite's own locks with a plain `sqlite3` connection that never waits, so a test can tell
+that a statement is running without guessing by time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Probe:
         try:
             self._db.execute(begin)
         except sqlite3.OperationalError as error:
-            assert "locked" in str(error), error
+            assert "locked" in str(error), error  # noqa: PT017
             return True
         self._db.execute("ROLLBACK")
         return False
@@ -54,7 +54,9 @@ def probe(path: Path) -> Iterator[Probe]:
 
 @contextlib.contextmanager
 def write_lock(path: Path) -> Iterator[sqlite3.Connection]:
-    """Holds the write lock of a file from outside; the block may end it early with ROLLBACK or COMMIT."""
+    """Holds the write lock of a file from outside; the block may end it early with ROLLBACK or
+    COMMIT.
+    """
     db = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         db.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,6 @@
-"""Running a test's coroutine: on asyncio's loop, on uvloop, and waiting there for a condition turn by turn."""
+"""Running a test's coroutine: on asyncio's loop, on uvloop, and waiting there for a condition turn
+by turn.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def run_on(
     main: Callable[..., Coroutine[Any, Any, T]],
     *args: Any,
 ) -> T:
-    """asyncio.run with a loop of our choice; fails when the loop was told of an error that nobody took."""
+    """asyncio.run with a loop of our choice; fails when the loop was told of an error that nobody
+    took.
+    """
     loop = factory()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -52,15 +56,16 @@ async def turns(count: int = 1) -> None:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Lets the loop go round until the condition holds (the watchdog ends what never comes true)."""
-    while not condition():
+    """Lets the loop go round until the condition holds (the watchdog ends what never comes true)."""  # noqa: E501
+    while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 
 def settled(condition: Callable[[], Any], tries: int = 5_000) -> bool:
     """Whether the condition comes true while other threads get their chances to run.
 
-    For what another thread does a moment after the call that asked for it, as closing a file: counted in
+    For what another thread does a moment after the call that asked for it, as closing a file:
+    counted in
     chances given, not in time.
     """
     for _ in range(tries):
@@ -97,6 +102,6 @@ async def caught(awaitable: Awaitable[Any]) -> BaseException:
     """The exception an awaitable raises; it has to raise one."""
     try:
         result = await awaitable
-    except BaseException as error:  # noqa: BLE001  # CancelledError is among those looked for
+    except BaseException as error:  # CancelledError is among those looked for
         return error
     raise AssertionError(f"nothing was raised, the result was {result!r}")

@@ -1,4 +1,6 @@
-"""Programs of their own: for exits, forks, closed loops and warnings, which a test process cannot show in itself."""
+"""Programs of their own: for exits, forks, closed loops and warnings, which a test process cannot
+show in itself.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What the rows of the speed table share: peers, data, child processes, summary."""

@@ -1,0 +1,47 @@
+"""Finds the rows: each file in bench/python has a tuple ROWS. Their order here is the table's."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from harness.spec import Row
+
+_FOLDER = Path(__file__).parents[1] / "python"
+
+# As in the table of targets; files that are not named here come last.
+_ORDER = (
+    "point_read",
+    "point_read_committing",
+    "first_reads",
+    "insert_awaited",
+    "naive_commit",
+    "fetchall",
+    "async_for",
+    "open_close",
+    "cold_reads",
+    "writers",
+    "loop_stall",
+    "c_point_read",
+    "idle",
+)
+
+
+def all_rows() -> list[Row]:
+    """Every row there is."""
+    files = {path.stem for path in _FOLDER.glob("*.py")}
+    rows: list[Row] = []
+    for name in [*_ORDER, *sorted(files - set(_ORDER))]:
+        rows += importlib.import_module(f"python.{name}").ROWS
+    return rows
+
+
+def choose(names: str) -> list[Row]:
+    """Rows by a list of names with commas; every row when it is empty."""
+    rows = all_rows()
+    if not names:
+        return rows
+    known = {row.name: row for row in rows}
+    if unknown := [name for name in names.split(",") if name not in known]:
+        raise SystemExit(f"no such row: {', '.join(unknown)}; the rows are: {', '.join(known)}")
+    return [known[name] for name in names.split(",")]

@@ -1,0 +1,226 @@
+/* aopen.c: looplite.connect() and what happens when its Connection is awaited.
+ *
+ * connect() itself opens nothing: it keeps what it was given in a connector, which is also what
+ * conn._connector shows, and which opens the same database with plain sqlite3 when it is called. The
+ * first await makes an opener of it (adopt.c) and asks the core to open and adopt on a worker.
+ *
+ * A task that is cancelled meanwhile does not wait: opening cannot be called back, so the handle is
+ * given up, and the core closes it as soon as it has arrived. Mistakes in the arguments are
+ * reported by the await, not by connect(), as aiosqlite does. */
+#include "aconn.h"
+#include "errors.h"
+
+/* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
+typedef struct connector {
+    PyObject_HEAD lp_state *st;
+    PyObject *database, *keywords;
+} connector;
+
+/* ---- connect ----------------------------------------------------------------------------------- */
+
+static lp_step connect_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    lp_state *st = call->st;
+    if (conn->phase != LP_CONN_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
+        return LP_ERROR;
+    }
+    if (!conn->connector || Py_TYPE(conn->connector) != st->connector_type) {
+        PyErr_SetString(st->sqlite3.NotSupportedError,
+                        "a Connection with a connector of one's own is not supported yet; use "
+                        "looplite.connect()");
+        return LP_ERROR;
+    }
+    connector *what = (connector *)conn->connector;
+    PyObject *detect = PyDict_GetItemWithError(what->keywords, st->names.detect_types);
+    conn->detect_types = detect && PyLong_Check(detect) ? (int)PyLong_AsLong(detect) : 0;
+    PyErr_Clear();
+    ll_open_options options;
+    ll_submit how;
+    ll_engine *root = lp_root_engine(st);
+    if (!root || lp_call_how(call, 0, &how) < 0)
+        return LP_ERROR;
+    conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
+    if (!conn->opener)
+        return LP_ERROR;
+    ll_adopt adopt = lp_opener_adopt(conn->opener);
+    ll_status status = ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle,
+                                            &call->request);
+    if (status < 0) {
+        conn->handle = NULL;
+        lp_opener_unref(conn->opener);
+        conn->opener = NULL;
+    } else {
+        conn->phase = LP_CONN_CONNECTING;
+        conn->home = (lp_loop *)Py_NewRef((PyObject *)call->loop);
+        lp_loop_count(conn->home, +1);
+        lp_conn_link(conn);
+        call->begun = true;
+    }
+    return lp_call_submitted(call, status);
+}
+
+static void connect_record(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->phase != LP_CONN_CONNECTING)
+        return; /* cancelled */
+    PyObject *sqlite = conn->opener ? lp_opener_connection(conn->opener) : NULL;
+    if (call->status == LL_OK && sqlite) {
+        conn->sqlite = Py_NewRef(sqlite);
+        conn->phase = LP_CONN_OPEN;
+    } else {
+        conn->phase = LP_CONN_CLOSED;
+    }
+}
+
+static lp_step connect_finish(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->phase == LP_CONN_CLOSED) {
+        if (!lp_opener_raise(conn->opener) && lp_call_check(call) == 0)
+            lp_raise_no_connection();
+        lp_conn_let_go(conn);
+        return LP_ERROR;
+    }
+    call->result = Py_NewRef(call->owner);
+    return LP_DONE;
+}
+
+/* Nobody will use it: closed by the core as soon as it has arrived, for nobody holds it. */
+static void connect_cancelled(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (call->begun && (conn->phase == LP_CONN_CONNECTING || conn->phase == LP_CONN_OPEN)) {
+        conn->phase = LP_CONN_CLOSED;
+        lp_conn_let_go(conn);
+    }
+}
+
+const lp_op lp_op_connect = {
+    .name = "Connection.__await__",
+    .start = connect_start,
+    .record = connect_record,
+    .finish = connect_finish,
+    .cancelled = connect_cancelled,
+    .flags = LP_OP_SHIELD | LP_OP_QUIET | LP_OP_DETACH,
+};
+
+/* ---- the connector ----------------------------------------------------------------------------- */
+
+static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    connector *self = (connector *)op;
+    if (PyTuple_GET_SIZE(args) > 0 || (kwargs && PyDict_GET_SIZE(kwargs) > 0)) {
+        PyErr_SetString(PyExc_TypeError, "connector() takes no arguments");
+        return NULL;
+    }
+    PyObject *arguments = PyTuple_Pack(1, self->database);
+    PyObject *connection = arguments
+                             ? PyObject_Call(self->st->sqlite3.connect, arguments, self->keywords)
+                             : NULL;
+    Py_XDECREF(arguments);
+    return connection;
+}
+
+static int connector_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((connector *)op)->database);
+    Py_VISIT(((connector *)op)->keywords);
+    return 0;
+}
+
+static int connector_clear(PyObject *op)
+{
+    Py_CLEAR(((connector *)op)->database);
+    Py_CLEAR(((connector *)op)->keywords);
+    return 0;
+}
+
+static void connector_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    (void)connector_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot connector_slots[] = {
+    {Py_tp_call, connector_call},
+    {Py_tp_traverse, connector_traverse},
+    {Py_tp_clear, connector_clear},
+    {Py_tp_dealloc, connector_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec connector_spec = {
+    .name = "looplite._core._Connector",
+    .basicsize = sizeof(connector),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = connector_slots,
+};
+
+/* looplite.connect(database, *, iter_chunk_size=64, loop=None, **kwargs) */
+static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
+    PyObject *chunk = NULL, *loop = NULL, *database = NULL, *result = NULL;
+    if (!keywords)
+        return NULL;
+    struct {
+        const char *name;
+        PyObject **value;
+    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop}};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
+        if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)
+            goto out;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (count > 1 || (count == 1) == (database != NULL)) {
+        PyErr_Format(PyExc_TypeError,
+                     "connect() takes 1 positional argument, the database (%zd given)",
+                     count + (database != NULL));
+        goto out;
+    }
+    if (loop && loop != Py_None &&
+        PyErr_WarnEx(PyExc_DeprecationWarning, "connect() no longer uses the `loop` parameter", 1) <
+            0)
+        goto out;
+    connector *what = (connector *)st->connector_type->tp_alloc(st->connector_type, 0);
+    if (!what)
+        goto out;
+    what->st = st;
+    what->database = Py_NewRef(database ? database : PyTuple_GET_ITEM(args, 0));
+    what->keywords = Py_NewRef(keywords);
+    if (chunk)
+        result = PyObject_CallFunctionObjArgs((PyObject *)st->conn_type, what, chunk, NULL);
+    else
+        result = PyObject_CallOneArg((PyObject *)st->conn_type, (PyObject *)what);
+    Py_DECREF(what);
+out:
+    Py_XDECREF(chunk);
+    Py_XDECREF(loop);
+    Py_XDECREF(database);
+    Py_DECREF(keywords);
+    return result;
+}
+
+static PyMethodDef connect_def[] = {
+    {"connect", (PyCFunction)(void (*)(void))module_connect, METH_VARARGS | METH_KEYWORDS,
+     "connect($module, database, *, iter_chunk_size=64, **kwargs)\n--\n\n"
+     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited."},
+    {NULL, NULL, 0, NULL},
+};
+
+int lp_connect_init(PyObject *module, lp_state *st)
+{
+    st->connector_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connector_spec, NULL);
+    if (!st->connector_type)
+        return -1;
+    return PyModule_AddFunctions(module, connect_def);
+}
