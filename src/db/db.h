@@ -3,6 +3,7 @@
 #define LLI_DB_DB_H
 
 #include "db/guard.h"
+#include "db/snapshot.h"
 #include "db/stmtcache.h"
 
 #include <looplite/conn.h>
@@ -11,6 +12,7 @@ struct lli_db {
     sqlite3 *handle; /* NULL while not open */
     struct lli_guard guard;
     struct lli_stmtcache cache;
+    struct lli_snapshot snapshot;
     bool adopted; /* the handle came from somebody else */
 };
 

@@ -43,6 +43,7 @@ static ll_status start(struct lli_db *db, sqlite3 *handle, size_t cached, struct
         return status;
     }
     lli_guard_install(&db->guard, handle);
+    memset(&db->snapshot, 0, sizeof db->snapshot);
     db->handle = handle;
     return LL_OK;
 }
@@ -102,6 +103,7 @@ ll_status lli_db_adopt(struct lli_db *db, sqlite3 *handle, size_t cached_stateme
 sqlite3 *lli_db_release(struct lli_db *db)
 {
     sqlite3 *handle = db->handle;
+    lli_snapshot_done(db);
     lli_stmtcache_done(&db->cache);
     lli_guard_remove(&db->guard);
     db->handle = NULL;
