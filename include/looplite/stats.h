@@ -21,6 +21,8 @@ typedef struct ll_stats {
     uint64_t inline_hits;    /* requests that ran on the loop itself */
     uint64_t inline_refused; /* of requests that could have: sent to a worker because of what they are,
                                 or because the connection was busy or the turn's time was spent */
+    uint64_t snapshot_hits;   /* reads on the loop that joined a snapshot held for the turn (WAL) */
+    uint64_t snapshot_takes;  /* times one was taken */
     uint64_t bounced_time;    /* tries on the loop that a guard ended: budget, */
     uint64_t bounced_disk;    /* page not in the kernel's cache, */
     uint64_t bounced_write;   /* would have written, */

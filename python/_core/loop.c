@@ -173,7 +173,7 @@ static lp_loop *loop_new(lp_state *st, PyObject *loop)
     if (!self)
         return NULL;
     self->st = st;
-    ll_engine_options options = {.workers_of = root};
+    ll_engine_options options = {.workers_of = root, .host_turns = true};
     ll_status status = ll_engine_new(&options, &self->engine);
     if (status < 0) {
         self->engine = NULL;
@@ -345,6 +345,8 @@ PyObject *lp_loop_stats(lp_state *st)
     PUT(wakeups);
     PUT(inline_hits);
     PUT(inline_refused);
+    PUT(snapshot_hits);
+    PUT(snapshot_takes);
     PUT(bounced_time);
     PUT(bounced_disk);
     PUT(bounced_write);

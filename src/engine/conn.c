@@ -306,6 +306,20 @@ bool lli_conn_try_own(ll_conn *conn, ll_request *request)
     return mine;
 }
 
+void lli_conn_let_go(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    bool more = !lli_list_empty(&conn->queue);
+    if (!more)
+        set_mode(conn, LLI_CONN_IDLE);
+    lli_unlock(&conn->mu);
+    if (more)
+        lli_conn_yield(conn);
+    else
+        lli_conn_unref(conn);
+}
+
 void lli_conn_disown(ll_conn *conn, ll_request *request)
 {
     if (settle(conn, request))
@@ -390,6 +404,8 @@ bool lli_conn_run_one(ll_conn *conn)
         return false;
     }
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
+    if (lli_snapshot_held(&conn->db.snapshot))
+        lli_snapshot_release(&conn->db);
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
         return park(conn, request, park_ns);

@@ -28,8 +28,9 @@ struct ll_conn {
     ll_adopt adopt;
 
     /* any thread */
-    atomic_uint refs;    /* memory; last unref is acq_rel */
-    atomic_uint handles; /* the user's references; the last one closes */
+    atomic_uint refs;            /* memory; last unref is acq_rel */
+    _Atomic(ll_engine *) holder; /* whose list `hold_node` is in; set and cleared by its loop */
+    atomic_uint handles;         /* the user's references; the last one closes */
 
     /* under mu */
     lli_mutex mu;
@@ -41,6 +42,9 @@ struct ll_conn {
     bool closing;           /* a close was accepted */
     bool autoclosing;       /* `autoclose` is or was queued */
     ll_conn_state snapshot; /* after the last request */
+
+    /* the loop of `holder` */
+    struct lli_node hold_node;
 
     /* under crew->mu */
     struct lli_node ready_node, crew_node;
@@ -55,6 +59,8 @@ struct ll_conn {
     size_t stream_count;
     struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
     /* what the loop may do with it; see facts.c */
+    uint64_t read_turn; /* the turn of the engine in which `turn_reads` were made on a loop */
+    unsigned turn_reads;
     bool facts_stale; /* to be looked at again, on a worker */
     bool can_inline;  /* its file can be read without blocking */
     bool writes_late; /* a write touches no file before the commit */
@@ -96,6 +102,8 @@ void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
 bool lli_conn_try_own(ll_conn *conn, ll_request *request);
 /* ... and lets go of it when the request is done, */
 void lli_conn_disown(ll_conn *conn, ll_request *request);
+/* ... or when nothing was done that anybody has to know, */
+void lli_conn_let_go(ll_conn *conn);
 /* ... or puts the request (state NEW) at the front of the queue for a worker. Errors: LL_ESYS, as
  * lli_conn_enqueue(). */
 ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request);

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "db/api.h"
 #include "db/vfs_shim.h"
+#include "engine/hold.h"
 #include "platform/clock.h"
 #include "platform/fork.h"
 
@@ -53,6 +54,9 @@ ll_status lli_engine_create(const ll_engine_options *options, bool step, ll_engi
     }
     lli_crew_join_engine(engine->crew);
     engine->generation = lli_fork_generation();
+    lli_list_init(&engine->holders);
+    engine->turn = 1;
+    engine->host_turns = options->host_turns;
     engine->turn_ns = options->turn_ns > 0 ? options->turn_ns : default_turn_ns;
     engine->attempt_ns = options->attempt_ns > 0 ? options->attempt_ns : default_attempt_ns;
     atomic_init(&engine->refs, 1);
@@ -373,6 +377,7 @@ void ll_engine_free(ll_engine *engine)
     }
     atomic_store(&engine->closed, true);
     drop_finished(engine);
+    lli_hold_end_turn(engine);
     lli_crew_leave_engine(engine->crew, true);
     lli_engine_unref(engine);
 }
@@ -385,6 +390,7 @@ void ll_engine_abandon(ll_engine *engine)
     stop_all(engine,
              LLI_STOP_CANCEL); /* a commit that is queued still happens, a running write ends */
     drop_finished(engine);
+    lli_hold_end_turn(engine);
     lli_crew_leave_engine(engine->crew, false);
     lli_engine_unref(engine);
 }

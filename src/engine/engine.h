@@ -18,6 +18,7 @@ struct ll_engine {
     uint32_t generation; /* lli_fork_generation() at birth */
     struct lli_pollset pollset;
     uint64_t turn_ns, attempt_ns;
+    bool host_turns;
 
     /* any thread */
     atomic_uint refs; /* last unref is acq_rel */
@@ -28,7 +29,7 @@ struct ll_engine {
     atomic_size_t outstanding_count; /* relaxed */
     struct {                         /* relaxed: statistics */
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
-            wakeups, inline_hits, inline_refused, handovers, stalls;
+            wakeups, inline_hits, inline_refused, snapshot_hits, snapshot_takes, handovers, stalls;
         _Atomic uint64_t bounced[LLI_BOUNCES];
     } stats;
 
@@ -39,7 +40,9 @@ struct ll_engine {
 
     /* loop only */
     bool dispatching;
-    uint64_t turn_used_ns; /* spent on the loop in this turn */
+    uint64_t turn_used_ns;   /* spent on the loop in this turn */
+    uint64_t turn;           /* its number */
+    struct lli_list holders; /* of ll_conn.hold_node: see hold.c */
 };
 
 /* An engine of its own crew in step mode (see step.h) or a normal one. */

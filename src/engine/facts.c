@@ -13,6 +13,7 @@
 #include "engine/facts.h"
 
 #include "db/cost.h"
+#include "db/snapshot.h"
 #include "db/vfs_shim.h"
 
 #include <stdlib.h>
@@ -75,6 +76,7 @@ void lli_facts_learn(ll_conn *conn)
     if (!conn->db.handle || lli_db_in_transaction(&conn->db))
         return; /* later: an error of ours inside a user's transaction could end it */
     conn->facts_stale = false;
+    lli_snapshot_allow(&conn->db, NULL);
     if (conn->path && strstr(conn->path, "cache=shared"))
         return; /* a shared cache has one mutex for all, which a worker may hold for long */
     lli_guard_arm(&conn->db.guard);
@@ -105,6 +107,8 @@ void lli_facts_learn(ll_conn *conn)
     conn->writes_late = strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0 ||
                         strcmp(mode, "off") == 0;
     conn->can_inline = true;
+    if (facts.file && strcmp(mode, "wal") == 0)
+        lli_snapshot_allow(&conn->db, facts.file);
 }
 
 void lli_facts_forget(ll_conn *conn)

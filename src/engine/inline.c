@@ -25,6 +25,7 @@
 #include "db/cost.h"
 #include "db/inspect.h"
 #include "engine/facts.h"
+#include "engine/hold.h"
 #include "engine/run.h"
 #include "engine/turn.h"
 #include "platform/clock.h"
@@ -112,6 +113,10 @@ static bool small_parameters(const ll_request *request)
 
 static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt)
 {
+    bool plain_read = stmt->raw && stmt->read_only &&
+                      (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER);
+    if (!plain_read && lli_snapshot_held(&conn->db.snapshot))
+        lli_snapshot_release(&conn->db);
     int txn = lli_sq.txn_state(conn->db.handle, NULL);
     switch (stmt->kind) {
     case LLI_KIND_EMPTY:
@@ -204,6 +209,15 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
         return LLI_RUN_BOUNCED;
     }
     attempt->shielded = verdict == ADMITTED_WRITE;
+    if (stmt->raw && stmt->read_only &&
+        (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER)) {
+        lli_hold_read(request->engine, conn);
+        if (attempt->bounce != LLI_BOUNCE_NONE) {
+            request->taken = NULL;
+            lli_stmt_give(&conn->db.cache, stmt);
+            return LLI_RUN_BOUNCED;
+        }
+    }
     struct lli_cost *cost = stmt->cached ? stmt->cost : NULL; /* others go with the run */
     uint64_t begun = lli_now_ns(), park_ns;
     enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
@@ -247,6 +261,8 @@ enum lli_inline lli_inline_try(ll_request *request)
     lli_attempt_begin(&attempt, engine->attempt_ns, false);
     enum lli_run_result result = run(conn, request, &attempt, &refused);
     lli_attempt_end(&attempt);
+    if (result != LLI_RUN_DONE)
+        lli_snapshot_release(&conn->db);
     lli_sq.mutex_leave(mutex);
     lli_turn_charge(engine, lli_now_ns() - begun);
     if (result == LLI_RUN_DONE) {

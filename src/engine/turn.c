@@ -10,6 +10,8 @@
  * first dispatch nobody is the loop, and nothing runs inline. */
 #include "engine/turn.h"
 
+#include "engine/hold.h"
+
 #include "platform/clock.h"
 
 static _Thread_local char here;
@@ -18,6 +20,8 @@ static void new_turn(ll_engine *engine)
 {
     atomic_store_explicit(&engine->loop, (uintptr_t)&here, memory_order_relaxed);
     engine->turn_used_ns = 0;
+    engine->turn++;
+    lli_hold_end_turn(engine);
 }
 
 bool lli_turn_is_loop(const ll_engine *engine)
