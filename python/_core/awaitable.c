@@ -647,10 +647,11 @@ static void call_dealloc(PyObject *op)
 }
 
 static PyMethodDef call_methods[] = {
-    {"send", call_send, METH_O, "Goes on until something has to be waited for."},
+    {"send", call_send, METH_O,
+     "send($self, value, /)\n--\n\nGoes on until something has to be waited for."},
     {"throw", (PyCFunction)(void (*)(void))call_throw, METH_FASTCALL,
      "Raises an exception where it waits; a cancelled statement is waited for."},
-    {"close", call_close, METH_NOARGS, "Gives it up."},
+    {"close", call_close, METH_NOARGS, "close($self, /)\n--\n\nGives it up."},
     {"__aenter__", call_aenter, METH_NOARGS, "Awaits the call; its result is closed at the end."},
     {"__aexit__", (PyCFunction)(void (*)(void))call_aexit, METH_FASTCALL, "Closes the result."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Result[T], for annotations."},

@@ -439,6 +439,49 @@ static int fill_named(lp_state *st, lp_params *p, PyObject *sql, PyObject *mappi
     return 0;
 }
 
+/* A sequence for named parameters works by position; Python 3.12 warns of it, 3.14 refuses. */
+static int check_sequence(lp_state *st, PyObject *sql)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    Py_ssize_t total;
+    const char *text = PyUnicode_AsUTF8AndSize(sql, &total);
+    size_t at = 0, start, size, number = 0;
+    if (!text)
+        return -1;
+    if (!strpbrk(text, ":@$"))
+        return 0;
+    while (next_name(text, (size_t)total, &at, &start, &size)) {
+        char name[80];
+        PyOS_snprintf(name, sizeof name, "%.*s", (int)(size < 70 ? size + 1 : 70),
+                      text + start - 1);
+        size_t seen = number_of_name(text, (size_t)total, name + 1);
+        if (size < 70 && seen <= number)
+            continue;
+        number++;
+#    if PY_VERSION_HEX >= 0x030E0000
+        PyErr_Format(st->sqlite3.ProgrammingError,
+                     "Binding %zu ('%s') is a named parameter, but you supplied a sequence which "
+                     "requires nameless (qmark) placeholders.",
+                     number, name);
+        return -1;
+#    else
+        (void)st;
+        if (PyErr_WarnFormat(
+                PyExc_DeprecationWarning, 1,
+                "Binding %zu ('%s') is a named parameter, but you supplied a sequence "
+                "which requires nameless (qmark) placeholders. Starting with Python 3.14 "
+                "an sqlite3.ProgrammingError will be raised.",
+                number, name) < 0)
+            return -1;
+#    endif
+    }
+#else
+    (void)st;
+    (void)sql;
+#endif
+    return 0;
+}
+
 int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *parameters)
 {
     p->rows = 1;
@@ -450,7 +493,7 @@ int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *paramete
     if (!p->keep)
         return -1;
     size_t count = (size_t)PyTuple_GET_SIZE(p->keep);
-    if (reserve(p, count) < 0)
+    if (reserve(p, count) < 0 || (count > 0 && check_sequence(st, sql) < 0))
         return -1;
     for (size_t i = 0; i < count; i++) {
         place where = {.index = i};
@@ -545,6 +588,8 @@ int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
                 return -1;
         } else {
             p->count = (size_t)PyTuple_GET_SIZE(items);
+            if (p->count > 0 && check_sequence(st, sql) < 0)
+                return -1;
         }
     }
     if (p->count > 0 && p->rows + 1 > (size_t)PY_SSIZE_T_MAX / p->count) {
