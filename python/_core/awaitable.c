@@ -327,6 +327,7 @@ static PySendResult advance(lp_call *call, PyObject **ret)
             detach(call);
         break;
     case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
+        call->awaited = true;
         *ret = Py_NewRef(Py_None);
         sent = PYGEN_NEXT;
         break;
@@ -623,7 +624,8 @@ static int call_clear(PyObject *op)
 static void call_finalize(PyObject *op)
 {
     lp_call *call = (lp_call *)op;
-    if (call->phase != LP_NEW || (call->op->flags & LP_OP_QUIET) || call->st->exiting)
+    if (call->phase != LP_NEW || call->awaited || (call->op->flags & LP_OP_QUIET) ||
+        call->st->exiting)
         return;
     PyObject *exc = lp_exc_take();
     if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited",

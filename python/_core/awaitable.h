@@ -71,6 +71,7 @@ struct lp_call {
     ll_status status; /* of the request, once `finished` */
     ll_outcome outcome;
     uint8_t phase;
+    bool awaited;        /* though NEW: it lets the loop turn before it begins */
     bool running;        /* inside a step: no step inside a step */
     bool finished;       /* the request has called back */
     bool keep;           /* entered by `async with` */

@@ -53,7 +53,7 @@ static ll_status bind_one(sqlite3 *db, sqlite3_stmt *stmt, int index, const ll_v
 
 static const char *without_prefix(const char *name)
 {
-    return name[0] == ':' || name[0] == '@' || name[0] == '$' || name[0] == '#' ? name + 1 : name;
+    return name[0] == ':' || name[0] == '@' || name[0] == '$' || name[0] == '?' ? name + 1 : name;
 }
 
 static ll_status bind_named(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *params, bool copy,

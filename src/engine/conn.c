@@ -178,6 +178,16 @@ static ll_status call_worker_or_fail(ll_conn *conn, ll_request *request)
     return lli_request_claim(request) ? status : LL_OK;
 }
 
+/* Under mu: a write whose submitter has given it up may finish by itself, unless the connection closes. */
+static void hasten(ll_conn *conn, ll_request *current)
+{
+    unsigned stop = atomic_load_explicit(&current->stop, memory_order_relaxed);
+    if (stop != LLI_STOP_CANCEL && stop != LLI_STOP_DEADLINE)
+        return;
+    atomic_store_explicit(&current->stop, LLI_STOP_CLOSE, memory_order_relaxed);
+    lli_cond_broadcast(&conn->poked);
+}
+
 static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
     bool call = false;
@@ -186,8 +196,11 @@ static ll_status enqueue(ll_conn *conn, ll_request *request)
         lli_unlock(&conn->mu);
         return lli_refuse(LL_ECLOSED, "the connection is closed");
     }
-    if (request->op == LLI_OP_CLOSE)
+    if (request->op == LLI_OP_CLOSE) {
         conn->closing = true;
+        if (conn->current)
+            hasten(conn, conn->current);
+    }
     lli_request_enqueued(request);
     if (!lli_request_internal(request))
         ll_request_ref(request);
@@ -454,6 +467,8 @@ void lli_conn_poke(ll_conn *conn, ll_request *request)
 {
     lli_lock(&conn->mu);
     struct lli_node *first = lli_list_first(&conn->queue);
+    if (conn->closing && conn->current == request)
+        hasten(conn, request);
     bool concerns = conn->current == request || (first && first == &request->queue_node);
     lli_unlock(&conn->mu);
     if (concerns)

@@ -131,7 +131,8 @@ void lli_request_set_stopped(ll_request *request, enum lli_stop why, bool change
         lli_error_set(&request->error, LL_ESQL, "interrupted");
         break;
     case LLI_STOP_CLOSE:
-        lli_error_set(&request->error, LL_ECANCELLED, "the engine has ended");
+        lli_error_set(&request->error, LL_ECANCELLED,
+                      "stopped by the end of its connection or engine");
         break;
     default:
         lli_error_set(&request->error, LL_ECANCELLED, "the request was cancelled");
