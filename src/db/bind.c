@@ -51,9 +51,10 @@ static ll_status bind_one(sqlite3 *db, sqlite3_stmt *stmt, int index, const ll_v
     return error->pub.status;
 }
 
-static const char *without_prefix(const char *name)
+/* Whether a given name is that of a parameter, which SQLite names with its prefix (":a", "?1"). */
+static bool is_named(const char *given, const char *parameter)
 {
-    return name[0] == ':' || name[0] == '@' || name[0] == '$' || name[0] == '?' ? name + 1 : name;
+    return strcmp(given, parameter + 1) == 0 || strcmp(given, parameter) == 0;
 }
 
 static ll_status bind_named(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *params, bool copy,
@@ -69,15 +70,14 @@ static ll_status bind_named(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *pa
                 "Binding %d has no name, but you supplied a dictionary (which has only names).", i);
             return LL_EPARAM;
         }
-        name = without_prefix(name);
         size_t tried = 0;
-        while (tried < params->count && strcmp(without_prefix(params->names[at]), name) != 0) {
+        while (tried < params->count && !is_named(params->names[at], name)) {
             tried++;
             at = at + 1 < params->count ? at + 1 : 0;
         }
         if (tried == params->count) {
             lli_error_set(error, LL_EPARAM, "You did not supply a value for binding parameter :%s.",
-                          name);
+                          name + 1);
             return LL_EPARAM;
         }
         LL_TRY(bind_one(db, stmt, i, &params->values[at], copy, error));
