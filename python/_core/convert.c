@@ -424,9 +424,15 @@ static int fill_named(lp_state *st, lp_params *p, PyObject *sql, PyObject *mappi
         Py_ssize_t size;
         const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8AndSize(key, &size) : NULL;
         /* No statement can have such a name; and the core would take a prefix away. */
-        if (!name || strlen(name) != (size_t)size || (size > 0 && strchr(":@$#", name[0]))) {
+        if (!name || strlen(name) != (size_t)size || (size > 0 && strchr(":@#", name[0]))) {
             PyErr_Clear();
             continue;
+        }
+        if (name[0] == '$') { /* may be one, ":$": with a prefix that the core can take away */
+            PyObject *prefixed = PyBytes_FromFormat(":%s", name);
+            if (keep_extra(p, prefixed) < 0)
+                return -1;
+            name = PyBytes_AS_STRING(prefixed);
         }
         place where = {.name = name, .sql = sql};
         p->names[n] = name;

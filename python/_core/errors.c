@@ -14,42 +14,30 @@
 #include <looplite/sqlite.h>
 #include <string.h>
 
-#define CODES(X)                                                                                   \
-    X(ABORT)                                                                                       \
-    X(ABORT_ROLLBACK)                                                                              \
-    X(AUTH)                                                                                        \
-    X(AUTH_USER) X(BUSY) X(BUSY_RECOVERY) X(BUSY_SNAPSHOT) X(BUSY_TIMEOUT) X(CANTOPEN) X(          \
-        CANTOPEN_CONVPATH) X(CANTOPEN_DIRTYWAL) X(CANTOPEN_FULLPATH) X(CANTOPEN_ISDIR)             \
-        X(CANTOPEN_NOTEMPDIR) X(CANTOPEN_SYMLINK) X(CONSTRAINT) X(CONSTRAINT_CHECK) X(             \
-            CONSTRAINT_COMMITHOOK) X(CONSTRAINT_DATATYPE) X(CONSTRAINT_FOREIGNKEY)                 \
-            X(CONSTRAINT_FUNCTION) X(CONSTRAINT_NOTNULL) X(CONSTRAINT_PINNED) X(                   \
-                CONSTRAINT_PRIMARYKEY) X(CONSTRAINT_ROWID) X(CONSTRAINT_TRIGGER)                   \
-                X(CONSTRAINT_UNIQUE) X(CONSTRAINT_VTAB) X(CORRUPT) X(CORRUPT_INDEX) X(             \
-                    CORRUPT_SEQUENCE) X(CORRUPT_VTAB) X(EMPTY) X(ERROR) X(ERROR_MISSING_COLLSEQ)   \
-                    X(ERROR_RETRY) X(ERROR_SNAPSHOT) X(FORMAT) X(FULL) X(INTERNAL) X(INTERRUPT) X( \
-                        IOERR) X(IOERR_ACCESS) X(IOERR_AUTH) X(IOERR_BEGIN_ATOMIC)                 \
-                        X(IOERR_BLOCKED) X(IOERR_CHECKRESERVEDLOCK) X(IOERR_CLOSE) X(              \
-                            IOERR_COMMIT_ATOMIC) X(IOERR_CONVPATH) X(IOERR_CORRUPTFS)              \
-                            X(IOERR_DATA) X(IOERR_DELETE) X(IOERR_DELETE_NOENT) X(                 \
-                                IOERR_DIR_CLOSE) X(IOERR_DIR_FSYNC) X(IOERR_FSTAT) X(IOERR_FSYNC)  \
-                                X(IOERR_GETTEMPPATH) X(IOERR_LOCK) X(IOERR_MMAP) X(IOERR_NOMEM) X( \
-                                    IOERR_RDLOCK) X(IOERR_READ) X(IOERR_ROLLBACK_ATOMIC)           \
-                                    X(IOERR_SEEK) X(IOERR_SHMLOCK) X(IOERR_SHMMAP) X(              \
-                                        IOERR_SHMOPEN) X(IOERR_SHMSIZE) X(IOERR_SHORT_READ)        \
-                                        X(IOERR_TRUNCATE) X(IOERR_UNLOCK) X(IOERR_VNODE) X(        \
-                                            IOERR_WRITE) X(LOCKED) X(LOCKED_SHAREDCACHE)           \
-                                            X(LOCKED_VTAB) X(MISMATCH) X(MISUSE) X(NOLFS) X(NOMEM) \
-                                                X(NOTADB) X(NOTFOUND) X(NOTICE) X(                 \
-                                                    NOTICE_RECOVER_ROLLBACK) X(NOTICE_RECOVER_WAL) \
-                                                    X(OK_LOAD_PERMANENTLY) X(OK_SYMLINK) X(        \
-                                                        PERM) X(PROTOCOL) X(RANGE) X(READONLY)     \
-                                                        X(READONLY_CANTINIT) X(READONLY_CANTLOCK)  \
-                                                            X(READONLY_DBMOVED)                    \
-                                                                X(READONLY_DIRECTORY) X(           \
-                                                                    READONLY_RECOVERY)             \
-                                                                    X(READONLY_ROLLBACK) X(SCHEMA) \
-                                                                        X(TOOBIG) X(WARNING)       \
-                                                                            X(WARNING_AUTOINDEX)
+/* clang-format off */
+#define CODES(X)                                                                                  \
+    X(ABORT) X(ABORT_ROLLBACK) X(AUTH) X(AUTH_USER) X(BUSY) X(BUSY_RECOVERY) X(BUSY_SNAPSHOT)     \
+    X(BUSY_TIMEOUT) X(CANTOPEN) X(CANTOPEN_CONVPATH) X(CANTOPEN_DIRTYWAL) X(CANTOPEN_FULLPATH)    \
+    X(CANTOPEN_ISDIR) X(CANTOPEN_NOTEMPDIR) X(CANTOPEN_SYMLINK) X(CONSTRAINT)                     \
+    X(CONSTRAINT_CHECK) X(CONSTRAINT_COMMITHOOK) X(CONSTRAINT_DATATYPE) X(CONSTRAINT_FOREIGNKEY)  \
+    X(CONSTRAINT_FUNCTION) X(CONSTRAINT_NOTNULL) X(CONSTRAINT_PINNED) X(CONSTRAINT_PRIMARYKEY)    \
+    X(CONSTRAINT_ROWID) X(CONSTRAINT_TRIGGER) X(CONSTRAINT_UNIQUE) X(CONSTRAINT_VTAB) X(CORRUPT)  \
+    X(CORRUPT_INDEX) X(CORRUPT_SEQUENCE) X(CORRUPT_VTAB) X(EMPTY) X(ERROR)                        \
+    X(ERROR_MISSING_COLLSEQ) X(ERROR_RETRY) X(ERROR_SNAPSHOT) X(FORMAT) X(FULL) X(INTERNAL)       \
+    X(INTERRUPT) X(IOERR) X(IOERR_ACCESS) X(IOERR_AUTH) X(IOERR_BEGIN_ATOMIC) X(IOERR_BLOCKED)    \
+    X(IOERR_CHECKRESERVEDLOCK) X(IOERR_CLOSE) X(IOERR_COMMIT_ATOMIC) X(IOERR_CONVPATH)            \
+    X(IOERR_CORRUPTFS) X(IOERR_DATA) X(IOERR_DELETE) X(IOERR_DELETE_NOENT) X(IOERR_DIR_CLOSE)     \
+    X(IOERR_DIR_FSYNC) X(IOERR_FSTAT) X(IOERR_FSYNC) X(IOERR_GETTEMPPATH) X(IOERR_LOCK)           \
+    X(IOERR_MMAP) X(IOERR_NOMEM) X(IOERR_RDLOCK) X(IOERR_READ) X(IOERR_ROLLBACK_ATOMIC)           \
+    X(IOERR_SEEK) X(IOERR_SHMLOCK) X(IOERR_SHMMAP) X(IOERR_SHMOPEN) X(IOERR_SHMSIZE)              \
+    X(IOERR_SHORT_READ) X(IOERR_TRUNCATE) X(IOERR_UNLOCK) X(IOERR_VNODE) X(IOERR_WRITE)           \
+    X(LOCKED) X(LOCKED_SHAREDCACHE) X(LOCKED_VTAB) X(MISMATCH) X(MISUSE) X(NOLFS) X(NOMEM)        \
+    X(NOTADB) X(NOTFOUND) X(NOTICE) X(NOTICE_RECOVER_ROLLBACK) X(NOTICE_RECOVER_WAL)              \
+    X(OK_LOAD_PERMANENTLY) X(OK_SYMLINK) X(PERM) X(PROTOCOL) X(RANGE) X(READONLY)                 \
+    X(READONLY_CANTINIT) X(READONLY_CANTLOCK) X(READONLY_DBMOVED) X(READONLY_DIRECTORY)           \
+    X(READONLY_RECOVERY) X(READONLY_ROLLBACK) X(SCHEMA) X(TOOBIG) X(WARNING)                      \
+    X(WARNING_AUTOINDEX)
+/* clang-format on */
 
 #if PY_VERSION_HEX >= 0x030B0000
 static const char *code_name(int code)

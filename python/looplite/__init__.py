@@ -1,8 +1,8 @@
 """looplite: SQLite for event loops.
 
-``looplite.connect(path)`` is awaited, or entered with ``async with``; its connection and cursors have
-the methods of ``sqlite3``'s, each of which is awaited. Exceptions, ``Row``, adapters and converters
-are those of the running Python's ``sqlite3``.
+``looplite.connect(path)`` is awaited, or entered with ``async with``; its connection and cursors
+have the methods of ``sqlite3``'s, each of which is awaited. Exceptions, ``Row``, adapters and
+converters are those of the running Python's ``sqlite3``.
 """
 
 from sqlite3 import (

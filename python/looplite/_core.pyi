@@ -1,7 +1,15 @@
 """Types of the extension module, which is written in C (python/_core)."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from os import PathLike
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, TypedDict, TypeVar, final
@@ -92,7 +100,10 @@ class Connection:
     _iter_chunk_size: int
 
     def __init__(
-        self, connector: Callable[[], sqlite3.Connection], iter_chunk_size: int = 64, loop: object = ...
+        self,
+        connector: Callable[[], sqlite3.Connection],
+        iter_chunk_size: int = 64,
+        loop: object = ...,
     ) -> None: ...
     @property
     def in_transaction(self) -> bool: ...
@@ -110,7 +121,9 @@ class Connection:
     def executemany(self, sql: str, parameters: Iterable[_Parameters]) -> Result[Cursor]: ...
     def executescript(self, sql_script: str) -> Result[Cursor]: ...
     def execute_insert(self, sql: str, parameters: _Parameters | None = None) -> Result[Any]: ...
-    def execute_fetchall(self, sql: str, parameters: _Parameters | None = None) -> Result[list[Any]]: ...
+    def execute_fetchall(
+        self, sql: str, parameters: _Parameters | None = None
+    ) -> Result[list[Any]]: ...
     def cursor(self) -> Result[Cursor]: ...
     def commit(self) -> Result[None]: ...
     def rollback(self) -> Result[None]: ...
