@@ -308,7 +308,8 @@ static const lp_op op_rollback = {
 static lp_step interrupt_start(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
-    if (lp_conn_need(conn) < 0)
+    /* Also while it closes: close() waits for what runs, and this is how to end that. */
+    if (conn->phase != LP_CONN_CLOSING && lp_conn_need(conn) < 0)
         return LP_ERROR;
     ll_status status = ll_conn_interrupt(conn->handle);
     if (status < 0) {

@@ -353,17 +353,19 @@ def test_close_happens_all_the_same(run: Run, table: Path) -> None:
 
 
 @looplite_only
-def test_close_interrupts_what_runs(run: Run, table: Path) -> None:
-    """Closing a connection in the middle of an endless read ends the read, not the program's
-    patience.
-    """
+def test_close_waits_for_what_runs(run: Run, table: Path) -> None:
+    """close() comes after what was asked before it; interrupt() ends an endless read for it."""
 
     async def main() -> None:
         db = await lib.connect(table)
         reading = asyncio.ensure_future(db.execute_fetchall(READING_T))
         with probe(table) as outside:
             await until(outside.in_use)
-            await db.close()
+            closing = asyncio.ensure_future(db.close())
+            await turns()
+            assert not closing.done()
+            await db.interrupt()
+            await closing
             assert not outside.in_use()
         error = await caught(reading)
         assert isinstance(error, (sqlite3.Error, ValueError)), repr(error)
