@@ -239,7 +239,8 @@ static void detach(lp_call *call)
         call->op->cancelled(call);
 }
 
-static lp_step start(lp_call *call)
+/* `now`: even if this turn's time is spent. */
+static lp_step start(lp_call *call, bool now)
 {
     if (call->st->exiting) {
         PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
@@ -249,8 +250,8 @@ static lp_step start(lp_call *call)
         call->loop = lp_loop_running(call->st);
     if (!call->loop)
         return LP_ERROR;
-    /* What has to happen in any case is not put off: a cancellation could come in between. */
-    if (!(call->op->flags & LP_OP_SHIELD) && lp_loop_turn_over(call->loop))
+    /* All calls give way alike, so those of one connection keep their order. */
+    if (!now && lp_loop_turn_over(call->loop))
         return LP_TURN;
     if (lp_loop_turn_end(call->loop) < 0)
         return LP_ERROR;
@@ -293,7 +294,7 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     Py_INCREF((PyObject *)call);
     switch (call->phase) {
     case LP_NEW:
-        step = start(call);
+        step = start(call, false);
         break;
     case LP_WAITING:
         if (!call->finished) {
@@ -470,6 +471,23 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
     const char *outcome = call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
     switch (call->phase) {
     case LP_NEW:
+        if (call->awaited && (call->op->flags & LP_OP_SHIELD)) {
+            /* It gave way before it began, but happens all the same. */
+            lp_step step = start(call, true);
+            while (step == LP_AGAIN)
+                step = finish(call);
+            if (step == LP_WAIT && call->list) {
+                PyObject *future = new_future(call);
+                if (future)
+                    call->thrown = exc;
+                else
+                    Py_DECREF(exc);
+                return future;
+            }
+            PyErr_Clear(); /* the cancellation counts more; the outcome says it */
+            outcome = step == LP_DONE ? "applied" : "not applied";
+            break;
+        }
         outcome = "not applied";
         break;
     case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */

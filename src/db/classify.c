@@ -3,7 +3,7 @@
  * Python's sqlite3 decides by the first word when to open a transaction, and the engine must know before
  * a statement is prepared that it is a COMMIT, which is never dropped. A statement that begins WITH is
  * "other": whether it writes is asked of SQLite after it was prepared. Comments are skipped as SQLite's
- * tokenizer does: from -- to the end of the line, and from slash-star to star-slash or the end of the text. */
+ * tokenizer does (a vertical tab is no white space to it): from -- to the end of the line, and from slash-star to star-slash or the end of the text. */
 #include "db/classify.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ size_t lli_skip_blank(const char *sql, size_t size)
     size_t at = 0;
     while (at < size) {
         char c = sql[at];
-        if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v') {
+        if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f') {
             at++;
         } else if (c == '-' && at + 1 < size && sql[at + 1] == '-') {
             while (at < size && sql[at] != '\n')

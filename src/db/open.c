@@ -35,7 +35,10 @@ static int open_flags(unsigned flags)
 
 static ll_status start(struct lli_db *db, sqlite3 *handle, size_t cached, struct lli_error *error)
 {
-    lli_sq.extended_result_codes(handle, 1);
+    /* An adopted handle keeps its owner's setting, who may compare the codes; ours come from
+     * sqlite3_extended_errcode(). */
+    if (!db->adopted)
+        lli_sq.extended_result_codes(handle, 1);
     ll_status status = lli_stmtcache_init(&db->cache, handle,
                                           cached > 0 ? cached : DEFAULT_CACHED_STATEMENTS);
     if (status != LL_OK) {
