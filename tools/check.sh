@@ -5,12 +5,13 @@ set -u
 cd "$(dirname "$0")/.."
 
 tools/venv.sh install || exit 1
+mkdir -p build
 tools/build.sh plain >build/check-build.log 2>&1 || { cat build/check-build.log; exit 1; }
 PATH="$PWD/.venv/bin:$PATH"
 failed=
 
 listed() {
-    git ls-files --cached --others --exclude-standard -- "$@" ':!third_party' | while read -r file; do
+    git ls-files --cached --others --exclude-standard -- "$@" ':!third_party' ':!tools/spikes' | while read -r file; do
         [ ! -f "$file" ] || printf '%s\n' "$file"
     done
 }

@@ -19,7 +19,7 @@ typedef struct ll_engine_options {
                               live until the last of the engines is freed. */
     uint64_t turn_ns;      /* what runs on the loop itself may take this long per turn; 0: 0.5 ms */
     uint64_t attempt_ns;   /* and each try this long; 0: 0.2 ms */
-    bool host_turns;       /* the host calls ll_engine_new_turn() whenever its loop comes round; without,
+    bool host_turns; /* the host calls ll_engine_new_turn() whenever its loop comes round; without,
                               the descriptor becomes readable when a turn has to end */
 } ll_engine_options;
 

@@ -17,11 +17,11 @@ typedef struct ll_cursor ll_cursor;
 typedef void (*ll_done_fn)(ll_request *request, void *user);
 
 enum {
-    LL_SUBMIT_BORROW = 1u << 0,   /* the SQL text and the parameters stay valid and unchanged until
+    LL_SUBMIT_BORROW = 1u << 0,    /* the SQL text and the parameters stay valid and unchanged until
                                     the request has finished: they are not copied */
-    LL_SUBMIT_SHIELD = 1u << 1,   /* cancelling or timing out never drops it: it runs and ends */
+    LL_SUBMIT_SHIELD = 1u << 1,    /* cancelling or timing out never drops it: it runs and ends */
     LL_SUBMIT_NO_INLINE = 1u << 3, /* always on a worker, never on the loop itself */
-    LL_SUBMIT_INTERRUPT = 1u << 2 /* cancelling and deadlines interrupt it while it runs even when
+    LL_SUBMIT_INTERRUPT = 1u << 2  /* cancelling and deadlines interrupt it while it runs even when
                                     it writes. Inside a transaction SQLite may then roll the whole
                                     transaction back. Without this flag only reads are interrupted */
 };

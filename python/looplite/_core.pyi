@@ -12,7 +12,7 @@ from collections.abc import (
 )
 from os import PathLike
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, TypedDict, TypeVar, final
+from typing import Any, Generic, Literal, TypeVar, final
 
 from typing_extensions import Self
 
@@ -153,7 +153,6 @@ def connect(
     autocommit: bool | Literal[-1] = ...,
     loop: object = ...,
 ) -> Connection: ...
-
 def stats() -> dict[str, int]: ...
 def _exit() -> None: ...
 def _after_fork() -> None: ...

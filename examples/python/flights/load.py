@@ -94,7 +94,7 @@ def open_csv(path: Path) -> io.TextIOWrapper:
 def read_csv(table: Table, folder: Path) -> Iterator[tuple[Value, ...]]:
     """Yield the rows of a table's file as typed values."""
     path = folder / table.file
-    names, kinds = zip(*(column.split()[:2] for column in table.columns.split(",")))
+    names, kinds = zip(*(column.split()[:2] for column in table.columns.split(",")), strict=True)
     converters = [CONVERT[kind] for kind in kinds]
     lines = csv.reader(open_csv(path))
     header = next(lines, [])
@@ -105,7 +105,8 @@ def read_csv(table: Table, folder: Path) -> Iterator[tuple[Value, ...]]:
             raise LoadError(f"{path}, line {lines.line_num}: {len(line)} values")
         try:
             yield tuple(
-                None if text == "NA" else convert(text) for convert, text in zip(converters, line)
+                None if text == "NA" else convert(text)
+                for convert, text in zip(converters, line, strict=True)
             )
         except ValueError as error:
             raise LoadError(f"{path}, line {lines.line_num}: {error}") from None
