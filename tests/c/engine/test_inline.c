@@ -196,6 +196,29 @@ static void handed_over_between_two_rows(void **state)
     end(&w, conn);
 }
 
+static void a_handed_over_one_is_cancelled(void **state)
+{
+    struct world w;
+    ll_conn *conn;
+    begin(&w, *state, &conn, true, 0);
+    static const char all[] = "SELECT id, x FROM t ORDER BY id";
+    world_exec(&w, conn, all);
+    w.step.engine->attempt_ns = 0;
+    ll_request *request = NULL;
+    T_CHECK(ll_query(conn, all, NULL, 0, NULL, &request) == LL_PENDING);
+    T_EQUAL(world_stats(&w).handovers, 1);
+    T_CHECK(ll_request_cancel(request) == LL_OK);
+    lli_step_settle(&w.step);
+    t_is(request, LL_ECANCELLED, LL_NOT_APPLIED);
+    T_CHECK(!ll_request_take_batch(request));
+    ll_request_unref(request);
+    sqlite3 *other = t_raw_open(t_path(w.t, "a.db")); /* the live statement was ended */
+    t_raw(other, "BEGIN EXCLUSIVE; DELETE FROM t; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)");
+    T_EQUAL(t_raw_int(other, "PRAGMA wal_checkpoint(TRUNCATE)"), 0);
+    t_raw_close(other);
+    end(&w, conn);
+}
+
 static void a_lock_that_is_not_free(void **state)
 {
     struct world w;
@@ -469,6 +492,7 @@ int main(void)
         T_TEST(functions_of_the_user),
         T_TEST(a_large_value),
         T_TEST(the_same_results),
+        T_TEST(a_handed_over_one_is_cancelled),
     };
     return T_RUN(tests);
 }

@@ -337,6 +337,33 @@ static ll_conn *open_with_pragma(t_env *t, const char *path, enum how_set how, c
     return conn;
 }
 
+static void pragma_busy_timeout_has_effect(void **state)
+{
+    t_env *t = *state;
+    const char *path = t_path(t, "a.db");
+    t_file_sql(path, "CREATE TABLE t(x)");
+    sqlite3 *other = t_raw_open(path);
+    for (int how = 0; how < HOWS; how++) {
+        ll_conn *conn = open_with_pragma(t, path, (enum how_set)how, "busy_timeout=50");
+        T_EQUAL(t_int(conn, "PRAGMA busy_timeout"), 50);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
+        t_raw(other, "BEGIN EXCLUSIVE");
+        uint64_t parks = t_stats(t->engine).parks;
+        ll_request *request = t_exec_fails(conn, "INSERT INTO t VALUES(1)", LL_EBUSY);
+        t_is(request, LL_EBUSY, LL_NOT_APPLIED);
+        ll_request_unref(request);
+        T_CHECK(t_stats(t->engine).parks > parks); /* without a thread, not in SQLite's sleep */
+        t_exec(conn, "PRAGMA busy_timeout=0");
+        T_EQUAL(t_int(conn, "PRAGMA busy_timeout"), 0);
+        parks = t_stats(t->engine).parks;
+        ll_request_unref(t_exec_fails(conn, "INSERT INTO t VALUES(1)", LL_EBUSY));
+        T_CHECK(t_stats(t->engine).parks == parks);
+        t_raw(other, "COMMIT");
+        t_close(conn);
+    }
+    t_raw_close(other);
+}
+
 /* To ask for the timeout does not change it, though it may be more than SQLite can say. */
 static void pragma_busy_timeout_that_only_asks(void **state)
 {
@@ -370,6 +397,7 @@ int main(void)
         T_TEST(no_timeout_means_no_waiting),     T_TEST(a_stale_snapshot_is_told_at_once),
         T_TEST(two_connections_of_ours),         T_TEST(closing_while_parked),
         T_TEST(freeing_the_engine_while_parked), T_TEST(pragma_busy_timeout_that_only_asks),
+        T_TEST(pragma_busy_timeout_has_effect),
     };
     return T_RUN(tests);
 }

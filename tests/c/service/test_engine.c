@@ -626,6 +626,29 @@ static void a_descriptor_that_cannot_be_polled(void **state)
     t_in_child(wait_without_descriptors, path.arg);
 }
 
+/* In a child: somebody has closed the number of the descriptor. */
+static int wait_on_a_closed_descriptor(void *arg)
+{
+    ll_engine *engine = NULL;
+    ll_conn *conn = NULL;
+    ll_request *request = NULL;
+    T_CHILD(ll_engine_new(NULL, &engine) == LL_OK);
+    T_CHILD(ll_conn_open(engine, arg, NULL, NULL, &conn, &request) == LL_PENDING);
+    T_CHILD(close(ll_engine_fd(engine)) == 0);
+    T_CHILD(ll_engine_wait(engine, -1, NULL) == LL_ESYS);
+    return 0;
+}
+
+static void a_descriptor_that_was_closed(void **state)
+{
+    t_env *t = *state;
+    union {
+        const char *text;
+        void *arg;
+    } path = {.text = t_path(t, "a.db")};
+    t_in_child(wait_on_a_closed_descriptor, path.arg);
+}
+
 /* A running write and the commit behind it are what the user asked for: they happen. */
 static void abandon_lets_writes_and_commits_end(void **state)
 {
@@ -685,6 +708,7 @@ int main(void)
         T_TEST(freeing_inside_a_callback_is_refused),
         T_TEST(a_descriptor_that_cannot_be_polled),
         T_TEST(abandon_lets_writes_and_commits_end),
+        T_TEST(a_descriptor_that_was_closed),
     };
     return T_RUN(tests);
 }
