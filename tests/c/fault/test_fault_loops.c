@@ -341,6 +341,102 @@ static void vfs_calls_rollback_journal(void **state)
     fail_each_once(*state, LLI_FAULT_VFS, false, 30);
 }
 
+/* What a crash at this moment would leave: the files as they are, under another name. */
+static void copy_file(const char *from, const char *to)
+{
+    FILE *in = fopen(from, "rb");
+    if (!in)
+        return;
+    FILE *out = fopen(to, "wb");
+    T_CHECK(out != NULL);
+    char bytes[4096];
+    for (size_t size; (size = fread(bytes, 1, sizeof bytes, in)) > 0;)
+        T_CHECK(fwrite(bytes, 1, size, out) == size);
+    T_CHECK(fclose(out) == 0);
+    fclose(in);
+}
+
+static const char *const crash_endings[] = {"", "-wal", "-journal"};
+
+static void crash_image(const char *path, const char *image)
+{
+    for (size_t i = 0; i < 3; i++) {
+        char from[640], to[640];
+        snprintf(from, sizeof from, "%s%s", path, crash_endings[i]);
+        snprintf(to, sizeof to, "%s%s", image, crash_endings[i]);
+        copy_file(from, to);
+    }
+}
+
+static bool row_is_there(const char *path)
+{
+    return t_file_int(path, "SELECT count(*) FROM t WHERE x = 1") == 1;
+}
+
+static void told_truly(ll_outcome outcome, const char *path, const char *when, unsigned long nth)
+{
+    bool there = row_is_there(path);
+    if (outcome == LL_APPLIED ? !there : outcome == LL_NOT_APPLIED && there)
+        t_fail(__FILE__, __LINE__,
+               "VFS call %lu of the commit failed: it says %s, and %s the row is%s there", nth,
+               outcome == LL_APPLIED ? "applied" : "not applied", when, there ? "" : " not");
+}
+
+/* One commit whose nth VFS call fails; false: there is no nth. `how`: as text, by ll_txn_commit(), or in a
+ * script. */
+static bool commit_failing(t_env *t, bool wal, int how, unsigned long nth)
+{
+    static const char *const wal_pragmas[] = {"journal_mode=WAL", "synchronous=FULL", NULL};
+    static const char *const plain_pragmas[] = {"synchronous=FULL", NULL};
+    ll_open_options options = {.pragmas = wal ? wal_pragmas : plain_pragmas,
+                               .busy_timeout_ns = LL_NO_BUSY_TIMEOUT};
+    const char *path = t_path(t, "commit"), *image = t_path(t, "image");
+    ll_conn *conn = t_open_with(t->engine, path, &options);
+    t_exec(conn, "CREATE TABLE t(x)");
+    t_exec(conn, "BEGIN IMMEDIATE");
+    t_exec(conn, "INSERT INTO t VALUES(1)");
+    ll_request *request = NULL;
+    lli_fault_arm(LLI_FAULT_VFS, nth);
+    ll_status status = how == 0 ? ll_txn_commit(conn, NULL, &request)
+                     : how == 1
+                         ? ll_exec(conn, "COMMIT", NULL, 0, NULL, &request)
+                         : ll_script(conn, "COMMIT", LL_NUL_TERMINATED, false, NULL, &request);
+    status = t_end(status, request);
+    bool fired = lli_fault_fired();
+    lli_fault_disarm();
+    crash_image(path, image);
+    ll_outcome outcome = ll_request_outcome(request);
+    T_CHECK(status != LL_OK || outcome == LL_APPLIED);
+    T_CHECK(fired || status == LL_OK);
+    ll_request_unref(request);
+    bool open = t_state(conn).in_transaction;
+    t_close(conn);
+    if (!(outcome == LL_NOT_APPLIED && open)) /* else the close has rolled it back */
+        told_truly(outcome, path, "after closing", nth);
+    told_truly(outcome, image, "after a crash", nth);
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < 8; i++) {
+        char name[640];
+        snprintf(name, sizeof name, "%s%s", i < 4 ? path : image, endings[i % 4]);
+        unlink(name);
+    }
+    return fired;
+}
+
+/* After an I/O error nobody knows what reached the disk; "not applied" is only said when it did not. */
+static void commits_that_meet_an_error_tell_the_truth(void **state)
+{
+    t_env *t = *state;
+    for (int wal = 0; wal < 2; wal++) {
+        for (int how = 0; how < 3; how++) {
+            unsigned long nth = 1;
+            while (commit_failing(t, wal == 1, how, nth))
+                nth++;
+            T_CHECK(nth > 2);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +445,7 @@ int main(void)
         T_TEST(descriptors),
         T_TEST(vfs_calls_wal),
         T_TEST(vfs_calls_rollback_journal),
+        T_TEST(commits_that_meet_an_error_tell_the_truth),
     };
     return T_RUN(tests);
 }

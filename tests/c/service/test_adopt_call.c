@@ -324,6 +324,30 @@ static void the_allocator_comes_first(void **state)
     T_CHECK(ll_set_allocator(counted_resize, NULL) == LL_EINVAL);
 }
 
+static void a_commit_of_what_was_begun_beside_us(void **state)
+{
+    t_env *t = *state;
+    for (int commit = 0; commit < 2; commit++) {
+        sqlite3 *db = t_raw_open(t_path(t, "a.db"));
+        t_raw(db, "CREATE TABLE IF NOT EXISTS t(x)");
+        ll_conn *conn = NULL;
+        ll_request *request = NULL;
+        T_CHECK(t_end(ll_conn_adopt(t->engine, db, NULL, NULL, &conn, &request), request) == LL_OK);
+        ll_request_unref(request);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
+        t_raw(db, "BEGIN; INSERT INTO t VALUES(1)"); /* the connection is idle */
+        ll_status status = commit ? ll_txn_commit(conn, NULL, &request)
+                                  : ll_txn_rollback(conn, NULL, &request);
+        T_CHECK(t_end(status, request) == LL_OK);
+        t_is(request, LL_OK, LL_APPLIED);
+        ll_request_unref(request);
+        T_CHECK(sqlite3_get_autocommit(db));
+        T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), commit);
+        t_close(conn);
+        t_raw_close(db);
+    }
+}
+
 int main(void)
 {
     /* before the first object */
@@ -343,6 +367,7 @@ int main(void)
         T_TEST(the_vfs_has_a_name),
         T_TEST(another_sqlite_comes_too_late),
         T_TEST(the_allocator_comes_first),
+        T_TEST(a_commit_of_what_was_begun_beside_us),
     };
     return T_RUN(tests);
 }

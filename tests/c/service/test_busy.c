@@ -305,6 +305,90 @@ static void freeing_the_engine_while_parked(void **state)
     t_raw_close(other);
 }
 
+enum how_set {
+    BY_EXEC,
+    BY_QUERY,
+    BY_SCRIPT,
+    BY_OPEN,
+    HOWS
+};
+
+/* A connection whose busy timeout is set by PRAGMA. */
+static ll_conn *open_with_pragma(t_env *t, const char *path, enum how_set how, const char *pragma)
+{
+    const char *const pragmas[] = {pragma, NULL};
+    /* more milliseconds than fit into an int */
+    ll_open_options options = {.busy_timeout_ns = 1000 * T_HOUR};
+    if (how == BY_OPEN)
+        options.pragmas = pragmas;
+    ll_conn *conn = t_open_with(t->engine, path, &options);
+    const char *text = t_printf(t, "PRAGMA %s", pragma);
+    if (how == BY_EXEC)
+        t_exec(conn, text);
+    if (how == BY_QUERY)
+        ll_request_unref(t_query(conn, text));
+    if (how == BY_SCRIPT) {
+        ll_request *request = NULL;
+        text = t_printf(t, "SELECT 1; %s; SELECT 2", text);
+        T_CHECK(t_end(ll_script(conn, text, LL_NUL_TERMINATED, false, NULL, &request), request) ==
+                LL_OK);
+        ll_request_unref(request);
+    }
+    return conn;
+}
+
+static void pragma_busy_timeout_has_effect(void **state)
+{
+    t_env *t = *state;
+    const char *path = t_path(t, "a.db");
+    t_file_sql(path, "CREATE TABLE t(x)");
+    sqlite3 *other = t_raw_open(path);
+    for (int how = 0; how < HOWS; how++) {
+        ll_conn *conn = open_with_pragma(t, path, (enum how_set)how, "busy_timeout=50");
+        T_EQUAL(t_int(conn, "PRAGMA busy_timeout"), 50);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 0);
+        t_raw(other, "BEGIN EXCLUSIVE");
+        uint64_t parks = t_stats(t->engine).parks;
+        ll_request *request = t_exec_fails(conn, "INSERT INTO t VALUES(1)", LL_EBUSY);
+        t_is(request, LL_EBUSY, LL_NOT_APPLIED);
+        ll_request_unref(request);
+        T_CHECK(t_stats(t->engine).parks > parks); /* without a thread, not in SQLite's sleep */
+        t_exec(conn, "PRAGMA busy_timeout=0");
+        T_EQUAL(t_int(conn, "PRAGMA busy_timeout"), 0);
+        parks = t_stats(t->engine).parks;
+        ll_request_unref(t_exec_fails(conn, "INSERT INTO t VALUES(1)", LL_EBUSY));
+        T_CHECK(t_stats(t->engine).parks == parks);
+        t_raw(other, "COMMIT");
+        t_close(conn);
+    }
+    t_raw_close(other);
+}
+
+/* To ask for the timeout does not change it, though it may be more than SQLite can say. */
+static void pragma_busy_timeout_that_only_asks(void **state)
+{
+    t_env *t = *state;
+    const char *path = t_path(t, "a.db");
+    t_file_sql(path, "CREATE TABLE t(x)");
+    sqlite3 *other = t_raw_open(path);
+    for (int how = 0; how < HOWS; how++) {
+        ll_conn *conn = open_with_pragma(t, path, (enum how_set)how, "busy_timeout");
+        T_CHECK(t_int(conn, "PRAGMA busy_timeout") == INT32_MAX);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), how);
+        t_raw(other, "BEGIN EXCLUSIVE");
+        uint64_t parks = t_stats(t->engine).parks;
+        ll_request *request = NULL;
+        T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0, NULL, &request) == LL_PENDING);
+        while (t_stats(t->engine).parks == parks && !ll_request_is_done(request))
+            t_turn(t->engine);
+        t_raw(other, "COMMIT");
+        T_CHECK(ll_request_wait(request) == LL_OK);
+        ll_request_unref(request);
+        t_close(conn);
+    }
+    t_raw_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,7 +396,8 @@ int main(void)
         T_TEST(every_kind_of_request_waits),     T_TEST(the_timeout_ends_the_waiting),
         T_TEST(no_timeout_means_no_waiting),     T_TEST(a_stale_snapshot_is_told_at_once),
         T_TEST(two_connections_of_ours),         T_TEST(closing_while_parked),
-        T_TEST(freeing_the_engine_while_parked),
+        T_TEST(freeing_the_engine_while_parked), T_TEST(pragma_busy_timeout_that_only_asks),
+        T_TEST(pragma_busy_timeout_has_effect),
     };
     return T_RUN(tests);
 }

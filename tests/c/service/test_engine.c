@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static bool readable(const ll_engine *engine)
@@ -511,6 +512,178 @@ static void live_objects_are_counted(void **state)
     T_CHECK(ll_live_objects() == base);
 }
 
+#ifdef __linux__
+static size_t mappings(void)
+{
+    FILE *file = fopen("/proc/self/maps", "r");
+    T_CHECK(file != NULL);
+    size_t count = 0;
+    for (int c; (c = fgetc(file)) != EOF;)
+        count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+/* One thread comes, does something and leaves. */
+static void come_and_leave(t_env *t, ll_conn *conn)
+{
+    T_EQUAL(t_int(conn, "PRAGMA user_version"), 0);
+    while (t_stats(t->engine).threads != 0)
+        t_turn(t->engine);
+}
+
+/* A thread that nobody joins keeps its stack: two mappings, with the guard page. */
+static void threads_that_left_leave_no_stacks(void **state)
+{
+    enum {
+        TIMES = 150
+    };
+    t_env *t = *state;
+    t_engine(t, &(ll_engine_options){.linger_ns = 1});
+    ll_conn *conn = t_open(t, "a.db");
+    for (int i = 0; i < 5; i++)
+        come_and_leave(t, conn);
+    size_t before = mappings();
+    for (int i = 0; i < TIMES; i++)
+        come_and_leave(t, conn);
+    T_CHECK(t_stats(t->engine).threads_started >= TIMES);
+    size_t after = mappings();
+    if (after > before + TIMES / 2)
+        t_fail(__FILE__, __LINE__, "%zu mappings have become %zu", before, after);
+    t_close(conn);
+}
+#else
+static void threads_that_left_leave_no_stacks(void **state)
+{
+    (void)state;
+    skip(); /* the mappings cannot be counted */
+}
+#endif
+
+static void frees_the_engine(ll_request *request, void *user)
+{
+    ll_engine *engine = *(ll_engine **)user;
+    ll_engine_free(engine);
+    T_CHECK(strstr(ll_last_error(), "inside a callback") != NULL);
+    T_CHECK(ll_request_is_done(request));
+    *(ll_engine **)user = NULL;
+}
+
+static void freeing_inside_a_callback_is_refused(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    ll_engine *seen = t->engine;
+    ll_request *request = NULL;
+    t_told told = {0};
+    T_CHECK(
+        ll_exec(conn, "SELECT 1", NULL, 0,
+                &(ll_submit){.done = frees_the_engine, .user = &seen, .flags = LL_SUBMIT_NO_INLINE},
+                &request) == LL_PENDING);
+    T_CHECK(ll_exec(conn, "SELECT 2", NULL, 0,
+                    &(ll_submit){.done = t_tell, .user = &told, .flags = LL_SUBMIT_NO_INLINE},
+                    NULL) == LL_PENDING);
+    T_CHECK(ll_request_wait(request) == LL_OK);
+    ll_request_unref(request);
+    T_CHECK(seen == NULL); /* it was called */
+    t_until(t->engine, &told.calls, 1);
+    T_CHECK(told.status == LL_OK); /* nothing was stopped */
+    T_EQUAL(t_int(conn, "SELECT 5"), 5);
+    t_close(conn);
+}
+
+/* In a child, which may ruin its limits: no descriptor can be polled. */
+static int wait_without_descriptors(void *arg)
+{
+    ll_engine *engine = NULL;
+    ll_conn *conn = NULL;
+    ll_request *request = NULL;
+    struct rlimit limit;
+    size_t count = 1;
+    T_CHILD(ll_engine_new(NULL, &engine) == LL_OK);
+    T_CHILD(ll_conn_open(engine, arg, NULL, NULL, &conn, &request) == LL_PENDING);
+    T_CHILD(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    T_CHILD(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    T_CHILD(ll_engine_wait(engine, -1, &count) == LL_ESYS && count == 0);
+    T_CHILD(strstr(ll_last_error(), "polled") != NULL);
+    T_CHILD(ll_request_wait(request) == LL_ESYS || ll_request_is_done(request));
+    T_CHILD(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    T_CHILD(ll_request_wait(request) < LL_PENDING); /* it can be polled again */
+    ll_request_unref(request);
+    ll_conn_unref(conn);
+    ll_engine_free(engine);
+    return 0;
+}
+
+static void a_descriptor_that_cannot_be_polled(void **state)
+{
+    t_env *t = *state;
+    union {
+        const char *text;
+        void *arg;
+    } path = {.text = t_path(t, "a.db")};
+    t_in_child(wait_without_descriptors, path.arg);
+}
+
+/* In a child: somebody has closed the number of the descriptor. */
+static int wait_on_a_closed_descriptor(void *arg)
+{
+    ll_engine *engine = NULL;
+    ll_conn *conn = NULL;
+    ll_request *request = NULL;
+    T_CHILD(ll_engine_new(NULL, &engine) == LL_OK);
+    T_CHILD(ll_conn_open(engine, arg, NULL, NULL, &conn, &request) == LL_PENDING);
+    T_CHILD(close(ll_engine_fd(engine)) == 0);
+    T_CHILD(ll_engine_wait(engine, -1, NULL) == LL_ESYS);
+    return 0;
+}
+
+static void a_descriptor_that_was_closed(void **state)
+{
+    t_env *t = *state;
+    union {
+        const char *text;
+        void *arg;
+    } path = {.text = t_path(t, "a.db")};
+    t_in_child(wait_on_a_closed_descriptor, path.arg);
+}
+
+/* A running write and the commit behind it are what the user asked for: they happen. */
+static void abandon_lets_writes_and_commits_end(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    t_gate *gate = t_gate_new(t);
+    t_exec(conn, "CREATE TABLE t(x)");
+    t_gate_install(gate, conn);
+    t_exec(conn, "BEGIN");
+    ll_request *write = NULL, *dropped = NULL, *commit = NULL;
+    /* the gate first, then long enough to look whether it was stopped */
+    T_CHECK(ll_exec(conn,
+                    "INSERT INTO t SELECT x FROM (" T_ENDLESS
+                    "SELECT CASE x WHEN 1 THEN gate(x) ELSE x END AS x FROM c LIMIT 5000)",
+                    NULL, 0, NULL, &write) == LL_PENDING);
+    T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(-1)", NULL, 0, NULL, &dropped) == LL_PENDING);
+    T_CHECK(ll_txn_commit(conn, NULL, &commit) == LL_PENDING);
+    t_gate_entered(gate, 1);
+    ll_engine_abandon(t->engine);
+    t->engine = NULL;
+    t_gate_open(gate);
+    while (!ll_request_is_done(commit))
+        sched_yield();
+    t_is(write, LL_OK, LL_APPLIED);
+    t_is(dropped, LL_ECANCELLED, LL_NOT_APPLIED);
+    t_is(commit, LL_OK, LL_APPLIED);
+    ll_request_unref(write);
+    ll_request_unref(dropped);
+    ll_request_unref(commit);
+    ll_conn_unref(conn);
+    while (ll_live_objects() > t->live_before)
+        sched_yield();
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +704,11 @@ int main(void)
         T_TEST(threads_leave_and_come_back),
         T_TEST(the_numbers),
         T_TEST(live_objects_are_counted),
+        T_TEST(threads_that_left_leave_no_stacks),
+        T_TEST(freeing_inside_a_callback_is_refused),
+        T_TEST(a_descriptor_that_cannot_be_polled),
+        T_TEST(abandon_lets_writes_and_commits_end),
+        T_TEST(a_descriptor_that_was_closed),
     };
     return T_RUN(tests);
 }

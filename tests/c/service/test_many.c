@@ -246,6 +246,42 @@ static void several_statements_and_bad_text(void **state)
     t_close(conn);
 }
 
+/* OR FAIL keeps the rows before the one that fails, also those of the first row of parameters. */
+static void or_fail_in_the_first_row(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    t_exec(conn, "CREATE TABLE t(x INTEGER PRIMARY KEY)");
+    t_exec(conn, "INSERT INTO t VALUES(1000)");
+    ll_value values[] = {ll_integer(1000)};
+    ll_many many = {
+        .text = "INSERT OR FAIL INTO t SELECT * FROM (VALUES(1), (2), (?1), (3))",
+        .size = LL_NUL_TERMINATED,
+        .values = values,
+        .rows = 1,
+        .width = 1,
+    };
+    ll_request *request = run(conn, &many);
+    t_is(request, LL_ESQL, LL_UNKNOWN);
+    T_CHECK(ll_request_progress(request) == 0);
+    ll_request_unref(request);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 3);
+
+    many.atomic = true; /* takes them back */
+    t_exec(conn, "DELETE FROM t WHERE x < 1000");
+    request = run(conn, &many);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 1);
+
+    many.atomic = false; /* nothing stands */
+    many.text = "INSERT OR FAIL INTO t VALUES(?1)";
+    request = run(conn, &many);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    t_close(conn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +293,7 @@ int main(void)
         T_TEST(changes_only),
         T_TEST(begin_before),
         T_TEST(several_statements_and_bad_text),
+        T_TEST(or_fail_in_the_first_row),
     };
     return T_RUN(tests);
 }

@@ -156,11 +156,34 @@ static void a_sized_text(void **state)
     t_close(conn);
 }
 
+static void or_fail_in_the_first_statement(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    t_exec(conn, "CREATE TABLE t(x INTEGER PRIMARY KEY)");
+    t_exec(conn, "INSERT INTO t VALUES(1000)");
+    ll_request *request = run(
+        conn, "INSERT OR FAIL INTO t SELECT * FROM (VALUES(1), (2), (1000)); SELECT 1", false);
+    t_is(request, LL_ESQL, LL_UNKNOWN);
+    T_CHECK(ll_request_progress(request) == 0);
+    ll_request_unref(request);
+    T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 3);
+    request = run(conn, "INSERT OR FAIL INTO t VALUES(1000); SELECT 1", false);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    t_close(conn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(texts_of_all_kinds),      T_TEST(a_large_script), T_TEST(an_error_midway),
-        T_TEST(a_transaction_left_open), T_TEST(commit_first),   T_TEST(a_sized_text),
+        T_TEST(texts_of_all_kinds),
+        T_TEST(a_large_script),
+        T_TEST(an_error_midway),
+        T_TEST(a_transaction_left_open),
+        T_TEST(commit_first),
+        T_TEST(a_sized_text),
+        T_TEST(or_fail_in_the_first_statement),
     };
     return T_RUN(tests);
 }

@@ -577,6 +577,45 @@ static void closing_inside_a_callback(void **state)
     t_close(conn);
 }
 
+/* An interrupt that comes when a batch has all its rows ends that batch or nothing: the next one is
+ * another piece of work. Where exactly SQLite looks for it is its own business, so batches of several
+ * lengths are tried. */
+static void a_late_interrupt_does_not_end_a_later_batch(void **state)
+{
+    t_env *t = *state;
+    size_t late = 0;
+    for (int length = 3000; length < 3008; length++) {
+        ll_conn *conn = t_open(t, "a.db");
+        t_gate *gate = t_gate_new(t);
+        t_gate_install(gate, conn);
+        t_gate_let(gate, 1);
+        ll_request *request = start(
+            conn, t_printf(t, T_ENDLESS "SELECT gate(x) FROM c WHERE x %% %d = 1", length), 1);
+        ll_cursor *cursor = ll_request_take_cursor(request);
+        ll_request_unref(request);
+        T_CHECK(ll_cursor_set_ahead(cursor, 1, 1) == LL_OK);
+        ll_request *first = NULL;
+        T_CHECK(ll_cursor_next(cursor, NULL, &first) == LL_PENDING);
+        t_gate_entered(gate, 2);
+        T_CHECK(ll_conn_interrupt(conn) == LL_OK);
+        t_gate_open(gate);
+        ll_status status = ll_request_wait(first);
+        ll_request_unref(first);
+        if (status == LL_OK) { /* not noticed */
+            late++;
+            for (int64_t k = 2; k < 5; k++) {
+                ll_batch *batch = NULL;
+                T_CHECK(next(cursor, &batch) == LL_OK && batch);
+                T_EQUAL(ll_batch_row(batch, 0)[0].as.integer, k * length + 1);
+                ll_batch_free(batch);
+            }
+        }
+        ll_cursor_close(cursor);
+        t_close(conn);
+    }
+    T_CHECK(late > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,6 +640,7 @@ int main(void)
         T_TEST(a_statement_that_writes_runs_to_its_end),
         T_TEST(a_stream_sees_its_snapshot),
         T_TEST(closing_inside_a_callback),
+        T_TEST(a_late_interrupt_does_not_end_a_later_batch),
     };
     return T_RUN(tests);
 }
