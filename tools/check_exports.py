@@ -60,7 +60,7 @@ def installed_extension() -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-# The second is called by SQLite itself, when the extension is loaded into it to reach a hidden copy.
+# The second is called by SQLite, when the extension is loaded into it to reach a hidden copy.
 EXTENSION_EXPORTS = {"PyInit__core", "sqlite3_extension_init"}
 
 

@@ -106,7 +106,8 @@ ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t siz
     LL_TRY(prepare(cache, sql, size, hash, &stmt, error));
     assert(stmt);
     stmt->in_use = true;
-    if (!entry && cache->limit > 0) {
+    /* PRAGMA busy_timeout acts, and takes its answer, while it is prepared: it must be prepared each time. */
+    if (!entry && cache->limit > 0 && stmt->kind != LLI_KIND_PRAGMA_BUSY_TIMEOUT) {
         lli_map_insert(&cache->map, &stmt->entry);
         stmt->cached = true;
     }

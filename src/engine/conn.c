@@ -388,6 +388,9 @@ static ll_request *next_request(ll_conn *conn)
         lli_unlock(&conn->mu);
         if (!dropped)
             return request;
+        if (dropped->taken) /* handed over live, and dropped before a worker came */
+            lli_stmt_give(&conn->db.cache, dropped->taken);
+        dropped->taken = NULL;
         ll_request_unref(dropped);
         dropped = NULL;
     }

@@ -148,6 +148,10 @@ static bool drop(ll_request *request, enum lli_stop why)
 {
     if (!move(request, LLI_REQUEST_QUEUED, LLI_REQUEST_RUNNING))
         return false;
+    /* It may have been handed over with rows; its statement is given back when the queue passes it. */
+    struct lli_node *node;
+    while ((node = lli_list_pop(&request->batches)) != NULL)
+        ll_batch_free(LLI_CONTAINER_OF(node, ll_batch, node));
     lli_request_set_stopped(request, why, false);
     lli_request_finish(request);
     return true;

@@ -170,9 +170,14 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
     lli_run_arm(conn, request, true, *ret_kind == LLI_KIND_COMMIT || *ret_kind == LLI_KIND_RELEASE);
     sqlite3_stmt *stmt = NULL;
     const char *tail = NULL;
+    bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
+    if (busy_pragma) /* it acts while it is prepared */
+        lli_run_before_busy_pragma(conn);
     int rc = lli_sq.prepare_v3(conn->db.handle, text, (int)size, 0, &stmt, &tail);
     if (rc != SQLITE_OK) {
         conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
+        if (busy_pragma)
+            lli_run_after_busy_pragma(conn);
         return rc;
     }
     if (stmt) {
@@ -183,9 +188,6 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
             return WAIT_AT_GATE;
         }
         conn->db.guard.interruptible = read_only || (request->flags & LL_SUBMIT_INTERRUPT);
-        bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
-        if (busy_pragma)
-            lli_run_before_busy_pragma(conn);
         while ((rc = lli_run_step(conn, stmt, read_only)) == SQLITE_ROW) {}
         if (busy_pragma)
             lli_run_after_busy_pragma(conn);

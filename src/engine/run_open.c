@@ -144,8 +144,15 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
     struct lli_stmt *stmt;
     request->outcome = LL_NOT_APPLIED;
     lli_run_arm(conn, request, true, false);
-    if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
-                      &request->error) != LL_OK)
+    bool busy_pragma = lli_classify(request->in.sql.text, request->in.sql.size) ==
+                       LLI_KIND_PRAGMA_BUSY_TIMEOUT;
+    if (busy_pragma) /* it acts while it is prepared */
+        lli_run_before_busy_pragma(conn);
+    ll_status status = lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size,
+                                     &stmt, &request->error);
+    if (busy_pragma)
+        lli_run_after_busy_pragma(conn);
+    if (status != LL_OK)
         return;
     ll_stmt *handle = lli_new(sizeof *handle);
     ll_columns *columns = NULL;

@@ -244,23 +244,9 @@ static void arm_for(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
     lli_run_arm(conn, request, interruptible, committing);
 }
 
-enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     struct lli_stmt *stmt = NULL;
-    if (request->live) {
-        stmt = request->taken;
-        request->taken = NULL;
-        request->live = false;
-        arm_for(conn, request, stmt);
-        return carry_on(conn, request, stmt, request->changes_before, ret_park_ns);
-    }
-    if (request->in.sql.only_in_transaction && !lli_db_in_transaction(&conn->db)) {
-        request->outcome = LL_APPLIED;
-        if (request->taken)
-            lli_stmt_give(&conn->db.cache, request->taken);
-        request->taken = NULL;
-        return LLI_RUN_DONE;
-    }
     if (!set_up(conn, request, &stmt))
         return not_set_up(conn, request, stmt, ret_park_ns);
     if (!stmt->raw) { /* nothing but comments */
@@ -287,10 +273,31 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
         lli_stmt_give(&conn->db.cache, stmt);
         return LLI_RUN_DONE;
     }
-    if (stmt->kind != LLI_KIND_PRAGMA_BUSY_TIMEOUT)
-        return carry_on(conn, request, stmt, before, ret_park_ns);
-    lli_run_before_busy_pragma(conn);
-    enum lli_run_result result = carry_on(conn, request, stmt, before, ret_park_ns);
-    lli_run_after_busy_pragma(conn);
+    return carry_on(conn, request, stmt, before, ret_park_ns);
+}
+
+enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    if (request->live) {
+        struct lli_stmt *stmt = request->taken;
+        request->taken = NULL;
+        request->live = false;
+        arm_for(conn, request, stmt);
+        return carry_on(conn, request, stmt, request->changes_before, ret_park_ns);
+    }
+    if (request->in.sql.only_in_transaction && !lli_db_in_transaction(&conn->db)) {
+        request->outcome = LL_APPLIED;
+        if (request->taken)
+            lli_stmt_give(&conn->db.cache, request->taken);
+        request->taken = NULL;
+        return LLI_RUN_DONE;
+    }
+    /* It acts while it is prepared. */
+    bool busy_pragma = request->kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
+    if (busy_pragma)
+        lli_run_before_busy_pragma(conn);
+    enum lli_run_result result = run_from_start(conn, request, ret_park_ns);
+    if (busy_pragma)
+        lli_run_after_busy_pragma(conn);
     return result;
 }

@@ -126,6 +126,10 @@ int lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
             limit = &span;
         }
         int ready = ppoll(&poller, 1, limit, NULL);
+        if (ready > 0 && (poller.revents & POLLNVAL)) {
+            errno = EBADF;
+            return -1;
+        }
         if (ready >= 0)
             return ready;
         if (errno != EINTR)

@@ -101,6 +101,10 @@ int lli_pollset_wait(struct lli_pollset *set, int64_t timeout_ns)
             limit = left > INT32_MAX ? INT32_MAX : (int)left;
         }
         int ready = poll(&poller, 1, limit);
+        if (ready > 0 && (poller.revents & POLLNVAL)) {
+            errno = EBADF;
+            return -1;
+        }
         if (ready > 0 || (ready < 0 && errno != EINTR))
             return ready;
         if (ready == 0 && limit >= 0 && limit < INT32_MAX)

@@ -35,14 +35,14 @@ def fine(value: float | None) -> str:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], indent: str = "  ") -> None:
     """Print rows in columns; a column of figures is set to the right."""
     lines = [list(headers), *([cell(value) for value in row] for row in rows)]
-    columns = list(zip(*lines))
+    columns = list(zip(*lines, strict=True))
     widths = [max(map(len, column)) for column in columns]
     figures = [any(map(FIGURE.fullmatch, column[1:])) for column in columns]
 
     def put(line: Sequence[str]) -> None:
         cells = (
             text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(line, widths, figures)
+            for text, width, right in zip(line, widths, figures, strict=True)
         )
         print((indent + "  ".join(cells)).rstrip())
 
