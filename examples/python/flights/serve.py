@@ -55,8 +55,7 @@ class Tally:
     scans: int = 0
     scanned: int = 0
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return time.perf_counter() >= self.ends
 
 
@@ -64,7 +63,7 @@ async def read(db: looplite.Connection, tally: Tally, seed: int) -> None:
     """One client: think, ask, check the answer."""
     rng = random.Random(seed)
     flight = await ask(db, tally, "point read", POINT, rng.randint(1, FLIGHTS))
-    while not tally.over:
+    while not tally.is_over():
         await asyncio.sleep(rng.random() * THINK)
         turn = rng.random()
         if turn < 0.1:
@@ -101,7 +100,7 @@ async def write(db: looplite.Connection, tally: Tally) -> int:
     """Note flights and look at them again, each statement a transaction of its own."""
     rng = random.Random(SEED)
     noted = seen = 0
-    while not tally.over:
+    while not tally.is_over():
         started = time.perf_counter()
         if noted == 0 or rng.random() < 0.5:
             noted += 1
@@ -130,16 +129,16 @@ async def write(db: looplite.Connection, tally: Tally) -> int:
 
 async def scan(db: looplite.Connection, tally: Tally) -> None:
     """Stream all flights, again and again; the last round may be cut short."""
-    while not tally.over:
+    while not tally.is_over():
         rows = miles = 0
         async with db.execute(SCAN) as cursor:
             async for _, _, distance in cursor:
                 rows += 1
                 miles += distance
-                if rows % 1_000 == 0 and tally.over:
+                if rows % 1_000 == 0 and tally.is_over():
                     break
         tally.scanned += rows
-        if not tally.over:
+        if not tally.is_over():
             tally.scans += 1
             if rows != FLIGHTS:
                 raise ServeError(f"a scan saw {rows} flights, not {FLIGHTS}")
@@ -148,7 +147,7 @@ async def scan(db: looplite.Connection, tally: Tally) -> None:
 async def show_time(tally: Tally, seconds: float) -> None:
     """A bar that tells how much of the time is over."""
     with Progress("serving", round(seconds * 10)) as bar:
-        while not tally.over:
+        while not tally.is_over():
             await asyncio.sleep(0.1)
             bar.advance(1)
 
