@@ -605,9 +605,13 @@ static int wait_without_descriptors(void *arg)
     T_CHILD(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
     T_CHILD(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    T_CHILD(ll_engine_wait(engine, -1, &count) == LL_ESYS && count == 0);
-    T_CHILD(strstr(ll_last_error(), "polled") != NULL);
-    T_CHILD(ll_request_wait(request) == LL_ESYS || ll_request_is_done(request));
+    /* valgrind keeps this limit for itself; a_descriptor_that_was_closed() asks the same question there */
+    struct pollfd any = {.fd = ll_engine_fd(engine), .events = POLLIN};
+    if (poll(&any, 1, 0) < 0) {
+        T_CHILD(ll_engine_wait(engine, -1, &count) == LL_ESYS && count == 0);
+        T_CHILD(strstr(ll_last_error(), "polled") != NULL);
+        T_CHILD(ll_request_wait(request) == LL_ESYS || ll_request_is_done(request));
+    }
     T_CHILD(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     T_CHILD(ll_request_wait(request) < LL_PENDING); /* it can be polled again */
     ll_request_unref(request);
