@@ -324,6 +324,13 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
         goto out;
     }
     read_options(st, keywords, ret_options);
+    /* One mutex for all connections of a shared cache: a worker may hold it while it waits for the GIL,
+     * which the loop's thread has. */
+    const char *text = PyUnicode_AsUTF8(target);
+    if (!text)
+        PyErr_Clear(); /* a name with bytes that are no UTF-8: to be on the safe side */
+    if (!text || (is_uri && strstr(text, "cache=shared")))
+        ret_options->flags |= LL_OPEN_NO_INLINE;
     opener->st = st;
     opener->module = Py_NewRef(module);
     opener->arguments = Py_NewRef(arguments);

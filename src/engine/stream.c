@@ -365,7 +365,8 @@ static bool end_at_once(ll_cursor *cursor)
     if (!lli_conn_try_own(conn, &cursor->end))
         return false;
     sqlite3_mutex *mutex = lli_sq.db_mutex(conn->db.handle);
-    bool ended = lli_sq.mutex_try(mutex) == SQLITE_OK;
+    /* What may not run on the loop may not end there either: a shared cache has a mutex of its own. */
+    bool ended = conn->can_inline && lli_sq.mutex_try(mutex) == SQLITE_OK;
     if (ended) {
         lli_stream_end(cursor);
         lli_sq.mutex_leave(mutex);
