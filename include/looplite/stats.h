@@ -10,18 +10,19 @@ extern "C" {
 
 typedef struct ll_stats {
     /* this engine, counted since it was made */
-    uint64_t submitted;   /* requests accepted */
-    uint64_t completed;   /* requests finished, whatever their end */
-    uint64_t immediate;   /* of these, finished inside the call that submitted them */
-    uint64_t cancelled;   /* ended with LL_ECANCELLED */
-    uint64_t timed_out;   /* ended with LL_ETIMEOUT */
-    uint64_t failed;      /* ended with any other error */
-    uint64_t dispatches;  /* calls of ll_engine_dispatch() that found something */
-    uint64_t wakeups;     /* times the descriptor was made readable by a worker */
+    uint64_t submitted;  /* requests accepted */
+    uint64_t completed;  /* requests finished, whatever their end */
+    uint64_t immediate;  /* of these, finished inside the call that submitted them */
+    uint64_t cancelled;  /* ended with LL_ECANCELLED */
+    uint64_t timed_out;  /* ended with LL_ETIMEOUT */
+    uint64_t failed;     /* ended with any other error */
+    uint64_t dispatches; /* calls of ll_engine_dispatch() that found something */
+    uint64_t wakeups;    /* times the descriptor was made readable because a request had finished */
     uint64_t inline_hits; /* requests that ran on the loop itself */
     uint64_t
         inline_refused; /* of requests that could have: sent to a worker because of what they are,
-                                or because the connection was busy or the turn's time was spent */
+                                or because the connection was busy, or the turn's time was spent and
+                                the host had said that it makes turns itself */
     uint64_t snapshot_hits;   /* reads on the loop that joined a snapshot held for the turn (WAL) */
     uint64_t snapshot_takes;  /* times one was taken */
     uint64_t bounced_time;    /* tries on the loop that a guard ended: budget, */
@@ -30,8 +31,13 @@ typedef struct ll_stats {
     uint64_t bounced_lock;    /* lock not free, */
     uint64_t bounced_mutex;   /* a worker held a mutex of SQLite's, */
     uint64_t bounced_foreign; /* foreign code */
-    uint64_t handovers; /* live statements handed from the loop to a worker between two rows */
-    uint64_t stalls;    /* work on the loop that took longer than a turn may */
+    uint64_t handovers;  /* live statements handed from the loop to a worker between two rows */
+    uint64_t stalls;     /* work on the loop that took longer than a turn may */
+    uint64_t misses;     /* pages that were not in the kernel's cache, met on the loop */
+    uint64_t retries;    /* requests that waited for such a page, to be tried again on the loop */
+    uint64_t retry_hits; /* of these, found it and ran there */
+    uint64_t deferred; /* requests that waited for the loop: the turn was spent, or others of their
+                           connection waited for it */
     /* its workers, shared by all engines that share them */
     uint64_t worker_runs;     /* requests run by workers */
     uint64_t hops;            /* times a worker took a connection */

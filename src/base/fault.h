@@ -10,7 +10,7 @@ enum lli_fault_kind {
     LLI_FAULT_THREAD,
     LLI_FAULT_FD,
     LLI_FAULT_VFS,
-    LLI_FAULT_ATTEMPT, /* an attempt on the loop ends here, as if a guard had fired */
+    LLI_FAULT_ATTEMPT, /* an attempt on the loop ends here, as if a page were missing */
     LLI_FAULT_KINDS
 };
 

@@ -64,8 +64,10 @@ static inline bool lli_attempt_is_over(void)
     struct lli_attempt *attempt = lli_attempt_now;
     if (LLI_LIKELY(!attempt) || attempt->shielded)
         return false;
-    if (LLI_FAULT(LLI_FAULT_ATTEMPT))
+    if (LLI_FAULT(LLI_FAULT_ATTEMPT)) {
         lli_attempt_bounce(attempt, LLI_BOUNCE_DISK);
+        attempt->misses++;
+    }
     return attempt->bounce != LLI_BOUNCE_NONE;
 }
 

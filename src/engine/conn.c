@@ -9,8 +9,15 @@
  *                         +------- PARKED <------------+
  *                     timer, cancel
  *
+ *          the turn is spent           a page is missing; the turn is spent
+ *    IDLE -------------------> DELAYED <------------------------------------ OWNED (loop)
+ *                               |   |                                           ^
+ *      READY <------------------+   +-------------------------------------------+
+ *             work for a worker            the loop comes round, or the time is over
+ *
  * Invariants
  *  1. A connection is in the crew's line exactly while it is READY, and has an armed timer while PARKED.
+ *     While it is DELAYED it is known to the loop of `delayer` (delay.c), and its whole queue is for that loop.
  *  2. Only the thread that made it OWNED touches `db`, `streams` and the request it runs.
  *  3. The queue is first in, first out. A parked request goes back to its front.
  *  4. IDLE means: the queue was empty when the owner let go, under mu.
@@ -29,6 +36,7 @@
 
 #include "base/alloc.h"
 #include "base/sm.h"
+#include "engine/delay.h"
 #include "engine/engine.h"
 #include "engine/facts.h"
 #include "engine/run.h"
@@ -39,14 +47,16 @@ enum {
 };
 static const uint64_t turn_ns = 10 * LLI_MS;
 
-static const char *const mode_names[] = {"IDLE", "READY", "OWNED", "PARKED"};
+static const char *const mode_names[] = {"IDLE", "READY", "OWNED", "PARKED", "DELAYED"};
 static const uint32_t mode_moves[LLI_CONN_MODES] = {
-    [LLI_CONN_IDLE] = LLI_SM_TO(LLI_CONN_READY) | LLI_SM_TO(LLI_CONN_OWNED), /* by a loop */
+    [LLI_CONN_IDLE] = LLI_SM_TO(LLI_CONN_READY) | LLI_SM_TO(LLI_CONN_OWNED) | /* by a loop */
+                      LLI_SM_TO(LLI_CONN_DELAYED),
     [LLI_CONN_READY] = LLI_SM_TO(LLI_CONN_OWNED) |
                        LLI_SM_TO(LLI_CONN_IDLE), /* no thread to be had */
     [LLI_CONN_OWNED] = LLI_SM_TO(LLI_CONN_IDLE) | LLI_SM_TO(LLI_CONN_READY) |
-                       LLI_SM_TO(LLI_CONN_PARKED),
+                       LLI_SM_TO(LLI_CONN_PARKED) | LLI_SM_TO(LLI_CONN_DELAYED),
     [LLI_CONN_PARKED] = LLI_SM_TO(LLI_CONN_READY),
+    [LLI_CONN_DELAYED] = LLI_SM_TO(LLI_CONN_OWNED) | LLI_SM_TO(LLI_CONN_READY),
 };
 static const struct lli_sm machine = {"connection", mode_names, mode_moves, LLI_CONN_MODES};
 
@@ -188,9 +198,48 @@ static void hasten(ll_conn *conn, ll_request *current)
     lli_cond_broadcast(&conn->poked);
 }
 
+/* Whether a loop may try it, as far as can be told before it is prepared. Under mu. */
+static bool suits_loop(const ll_conn *conn, const ll_request *request)
+{
+    switch (request->kind) {
+    case LLI_KIND_DML:
+        return request->loopable && conn->writing;
+    case LLI_KIND_COMMIT:
+    case LLI_KIND_ROLLBACK:
+    case LLI_KIND_RELEASE:
+        return request->loopable && !conn->writing;
+    default:
+        return request->loopable;
+    }
+}
+
+/* Whether it is for the loop that the connection waits for, or is served by. Under mu. */
+static bool is_for_delayer(const ll_conn *conn, const ll_request *request, const ll_engine *engine)
+{
+    return engine && request->engine == engine && suits_loop(conn, request);
+}
+
+/* A worker's turn, asked for by a thread that is none. The connection is READY, its reference the line's. */
+static void call_worker_or_fail_all(ll_conn *conn)
+{
+    if (lli_crew_ready(conn->crew, conn, false) == LL_OK)
+        return;
+    fail_queued(conn, NULL);
+    lli_conn_unref(conn);
+}
+
+/* A request that its loop could have run goes to a worker, or waits for the loop. */
+static void count_queued(const ll_request *request, bool waits)
+{
+    if (request->loopable)
+        atomic_fetch_add_explicit(waits ? &request->engine->stats.deferred
+                                        : &request->engine->stats.inline_refused,
+                                  1, memory_order_relaxed);
+}
+
 static ll_status enqueue(ll_conn *conn, ll_request *request)
 {
-    bool call = false;
+    bool call = false, defer = false;
     lli_lock(&conn->mu);
     if (!admits(conn, request)) {
         lli_unlock(&conn->mu);
@@ -206,12 +255,21 @@ static ll_status enqueue(ll_conn *conn, ll_request *request)
         ll_request_ref(request);
     lli_list_push(&conn->queue, &request->queue_node);
     conn->snapshot.idle = false;
+    bool here = is_for_delayer(conn, request, atomic_load(&conn->delayer));
     if (conn->mode == LLI_CONN_IDLE) {
-        set_mode(conn, LLI_CONN_READY);
+        here = defer = suits_loop(conn, request) && lli_delay_may_defer(conn, request);
+        set_mode(conn, defer ? LLI_CONN_DELAYED : LLI_CONN_READY);
         lli_conn_ref(conn); /* the line's, then the owner's */
+        call = !defer;
+    } else if (conn->mode == LLI_CONN_DELAYED && !here) {
+        set_mode(conn, LLI_CONN_READY);
         call = true;
     }
+    conn->needs_worker = conn->needs_worker || !here;
+    count_queued(request, here);
     lli_unlock(&conn->mu);
+    if (defer)
+        lli_delay_defer(request->engine, conn);
     return call ? call_worker_or_fail(conn, request) : LL_OK;
 }
 
@@ -274,6 +332,14 @@ static void pass_gate(ll_conn *conn)
     }
 }
 
+/* The queue is empty. Under mu. */
+static void come_to_rest(ll_conn *conn)
+{
+    set_mode(conn, LLI_CONN_IDLE);
+    conn->snapshot.idle = true;
+    conn->needs_worker = false;
+}
+
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
  * queued. False: it is no longer ours. */
 static bool settle(ll_conn *conn, ll_request *request)
@@ -284,10 +350,12 @@ static bool settle(ll_conn *conn, ll_request *request)
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
     pass_gate(conn);
-    if (!open || lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
+    bool writing = open && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
+    if (!writing)
         conn->cookie_known = false;
     lli_lock(&conn->mu);
     conn->current = NULL;
+    conn->writing = writing;
     conn->snapshot.open = open;
     conn->snapshot.in_transaction = in_transaction;
     if (open) {
@@ -296,10 +364,8 @@ static bool settle(ll_conn *conn, ll_request *request)
     }
     conn->snapshot.live_cursors = conn->stream_count;
     bool more = !lli_list_empty(&conn->queue);
-    if (!more) {
-        set_mode(conn, LLI_CONN_IDLE);
-        conn->snapshot.idle = true;
-    }
+    if (!more)
+        come_to_rest(conn);
     lli_unlock(&conn->mu);
     return more;
 }
@@ -324,11 +390,10 @@ void lli_conn_let_go(ll_conn *conn)
     lli_lock(&conn->mu);
     conn->current = NULL;
     bool more = !lli_list_empty(&conn->queue);
-    if (!more)
-        set_mode(conn, LLI_CONN_IDLE);
+    set_mode(conn, more ? LLI_CONN_READY : LLI_CONN_IDLE);
     lli_unlock(&conn->mu);
     if (more)
-        lli_conn_yield(conn);
+        call_worker_or_fail_all(conn);
     else
         lli_conn_unref(conn);
 }
@@ -336,21 +401,24 @@ void lli_conn_let_go(ll_conn *conn)
 void lli_conn_disown(ll_conn *conn, ll_request *request)
 {
     if (settle(conn, request))
-        lli_conn_yield(conn); /* others came meanwhile, from other threads */
+        (void)lli_conn_put_back(conn, NULL, false); /* others came meanwhile, from other threads */
     else
         lli_conn_unref(conn);
 }
 
-ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request)
+ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay)
 {
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->snapshot.idle = false;
+    *delay = *delay && lli_list_empty(&conn->queue);
     lli_request_enqueued(request);
     ll_request_ref(request);
     lli_list_push_front(&conn->queue, &request->queue_node);
-    set_mode(conn, LLI_CONN_READY);
+    set_mode(conn, *delay ? LLI_CONN_DELAYED : LLI_CONN_READY);
     lli_unlock(&conn->mu);
+    if (*delay)
+        return LL_OK;
     lli_conn_ref(conn);
     ll_status status = call_worker_or_fail(conn, request);
     lli_conn_unref(conn);
@@ -368,24 +436,34 @@ void lli_conn_yield(ll_conn *conn)
     }
 }
 
-/* Takes the next request that nobody has dropped, or lets go of the connection. */
-static ll_request *next_request(ll_conn *conn)
+/* Takes the next request that nobody has dropped, or lets go of the connection. On a loop, only what is for
+ * that loop: a worker gets the rest. */
+static ll_request *next_request(ll_conn *conn, const ll_engine *loop)
 {
     ll_request *dropped = NULL, *request = NULL;
     for (;;) {
         lli_lock(&conn->mu);
         conn->unpark_pending = false;
-        struct lli_node *node = lli_list_pop(&conn->queue);
+        struct lli_node *node = lli_list_first(&conn->queue);
         request = node ? LLI_CONTAINER_OF(node, ll_request, queue_node) : NULL;
+        if (request && loop && !is_for_delayer(conn, request, loop)) {
+            set_mode(conn, LLI_CONN_READY);
+            lli_unlock(&conn->mu);
+            call_worker_or_fail_all(conn);
+            return NULL;
+        }
+        if (request)
+            lli_list_remove(node);
         if (!request) {
-            set_mode(conn, LLI_CONN_IDLE);
-            conn->snapshot.idle = true;
+            come_to_rest(conn);
         } else if (lli_request_claim(request)) {
             conn->current = request;
         } else {
             dropped = request;
         }
         lli_unlock(&conn->mu);
+        if (!request)
+            lli_conn_unref(conn);
         if (!dropped)
             return request;
         if (dropped->taken) /* handed over live, and dropped before a worker came */
@@ -414,11 +492,9 @@ static bool park(ll_conn *conn, ll_request *request, uint64_t span_ns)
 
 bool lli_conn_run_one(ll_conn *conn)
 {
-    ll_request *request = next_request(conn);
-    if (!request) {
-        lli_conn_unref(conn);
+    ll_request *request = next_request(conn, NULL);
+    if (!request)
         return false;
-    }
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
     if (lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
@@ -427,6 +503,11 @@ bool lli_conn_run_one(ll_conn *conn)
         return park(conn, request, park_ns);
     if (conn->facts_stale)
         lli_facts_learn(conn);
+    return lli_conn_complete(conn, request);
+}
+
+bool lli_conn_complete(ll_conn *conn, ll_request *request)
+{
     enum lli_op op = request->op;
     bool more = settle(conn, request);
     /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
@@ -447,6 +528,49 @@ void lli_conn_run(ll_conn *conn)
             return;
         }
     }
+}
+
+bool lli_conn_resume(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool mine = conn->mode == LLI_CONN_DELAYED;
+    if (mine)
+        set_mode(conn, LLI_CONN_OWNED);
+    lli_unlock(&conn->mu);
+    return mine;
+}
+
+ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine)
+{
+    return next_request(conn, engine);
+}
+
+bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay)
+{
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    bool waits = delay && !conn->needs_worker;
+    if (request) {
+        waits = waits && lli_list_empty(&conn->queue);
+        lli_request_requeue(request);
+        lli_list_push_front(&conn->queue, &request->queue_node);
+    }
+    set_mode(conn, waits ? LLI_CONN_DELAYED : LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    if (!waits)
+        call_worker_or_fail_all(conn);
+    return waits;
+}
+
+void lli_conn_release(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool delayed = conn->mode == LLI_CONN_DELAYED;
+    if (delayed)
+        set_mode(conn, LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    if (delayed)
+        call_worker_or_fail_all(conn);
 }
 
 void lli_conn_unpark(ll_conn *conn)
@@ -489,10 +613,21 @@ void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
         atomic_store_explicit(&LLI_CONTAINER_OF(first, ll_request, queue_node)->stop, why,
                               memory_order_relaxed);
     }
+    ll_request *missed = NULL; /* ... and so does one that was begun and waits for a page */
+    if (conn->mode == LLI_CONN_DELAYED) {
+        struct lli_node *first = lli_list_first(&conn->queue);
+        ll_request *waiting = LLI_CONTAINER_OF(first, ll_request, queue_node);
+        if (waiting->missed > 0)
+            missed = ll_request_ref(waiting);
+    }
     bool wake = parked || conn->current;
     lli_unlock(&conn->mu);
     if (wake)
         lli_conn_unpark(conn);
+    if (missed) {
+        lli_request_stop(missed, why);
+        ll_request_unref(missed);
+    }
 }
 
 bool lli_conn_is_at_rest(ll_conn *conn)

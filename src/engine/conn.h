@@ -7,6 +7,7 @@
 #include "engine/gate.h"
 #include "engine/request.h"
 #include "engine/worker.h"
+#include "platform/nowait.h"
 
 /* See the drawing in conn.c. */
 enum lli_conn_mode {
@@ -14,6 +15,7 @@ enum lli_conn_mode {
     LLI_CONN_READY,
     LLI_CONN_OWNED,
     LLI_CONN_PARKED,
+    LLI_CONN_DELAYED,
     LLI_CONN_MODES
 };
 
@@ -28,9 +30,10 @@ struct ll_conn {
     ll_adopt adopt;
 
     /* any thread */
-    atomic_uint refs;            /* memory; last unref is acq_rel */
-    _Atomic(ll_engine *) holder; /* whose list `hold_node` is in; set and cleared by its loop */
-    atomic_uint handles;         /* the user's references; the last one closes */
+    atomic_uint refs;             /* memory; last unref is acq_rel */
+    _Atomic(ll_engine *) holder;  /* whose list `hold_node` is in; set and cleared by its loop */
+    _Atomic(ll_engine *) delayer; /* which one's loop it waits for, or did last; the same */
+    atomic_uint handles;          /* the user's references; the last one closes */
 
     /* under mu */
     lli_mutex mu;
@@ -41,10 +44,17 @@ struct ll_conn {
     bool unpark_pending;    /* a wake-up came before the connection was parked */
     bool closing;           /* a close was accepted */
     bool autoclosing;       /* `autoclose` is or was queued */
+    bool writing;           /* a write transaction was open after the last request */
+    bool needs_worker;      /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
 
     /* the loop of `holder` */
     struct lli_node hold_node;
+
+    /* the loop of `delayer`: see delay.c */
+    struct lli_node delay_node;
+    struct lli_timer retry;
+    uint64_t delayed_turn; /* the turn in which it began to wait */
 
     /* under crew->mu */
     struct lli_node ready_node, crew_node;
@@ -61,9 +71,10 @@ struct ll_conn {
     /* what the loop may do with it; see facts.c */
     uint64_t read_turn; /* the turn of the engine in which `turn_reads` were made on a loop */
     unsigned turn_reads;
-    bool facts_stale; /* to be looked at again, on a worker */
-    bool can_inline;  /* its file can be read without blocking */
-    bool writes_late; /* a write touches no file before the commit */
+    bool facts_stale;         /* to be looked at again, on a worker */
+    bool can_inline;          /* its file can be read without blocking */
+    enum lli_disk_guard disk; /* ... and by what it is kept from blocking */
+    bool writes_late;         /* a write touches no file before the commit */
     bool
         cookie_known; /* `cookie` is the schema's, and cannot change under this write transaction */
     bool cache_is_full; /* nearly: the next write may spill */
@@ -104,9 +115,24 @@ bool lli_conn_try_own(ll_conn *conn, ll_request *request);
 void lli_conn_disown(ll_conn *conn, ll_request *request);
 /* ... or when nothing was done that anybody has to know, */
 void lli_conn_let_go(ll_conn *conn);
-/* ... or puts the request (state NEW) at the front of the queue for a worker. Errors: LL_ESYS, as
- * lli_conn_enqueue(). */
-ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request);
+/* ... or puts the request (state NEW) at the front of the queue, for a worker, or, if *delay is true and
+ * nobody stands behind it, for the loop; *delay says which. Errors: LL_ESYS, as lli_conn_enqueue(). */
+ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay);
+
+/* The moves of a connection that waits for its loop; see delay.c. On the loop of `delayer`. */
+
+/* DELAYED -> OWNED. False: a worker has it, or it is idle. */
+bool lli_conn_resume(ll_conn *conn);
+/* The next request for this loop, RUNNING. NULL: there is none, and the connection is let go. */
+ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine);
+/* Tells that a request of the queue is done. False: the connection is let go. Nothing of the request may be
+ * used later. Also for workers. */
+bool lli_conn_complete(ll_conn *conn, ll_request *request);
+/* OWNED -> DELAYED if `delay` allows it and the queue does: true; else a worker gets it. `request` (may be
+ * NULL) was tried and undone, and goes back to the front; it waits only if nobody stands behind it. */
+bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay);
+/* DELAYED -> READY, if it is. */
+void lli_conn_release(ll_conn *conn);
 
 /* PARKED -> READY, or a note for one that is about to be parked. Any thread. */
 void lli_conn_unpark(ll_conn *conn);

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "db/api.h"
 #include "db/vfs_shim.h"
+#include "engine/delay.h"
 #include "engine/hold.h"
 #include "platform/clock.h"
 #include "platform/fork.h"
@@ -55,6 +56,7 @@ ll_status lli_engine_create(const ll_engine_options *options, bool step, ll_engi
     lli_crew_join_engine(engine->crew);
     engine->generation = lli_fork_generation();
     lli_list_init(&engine->holders);
+    lli_delay_init(engine);
     engine->turn = 1;
     engine->host_turns = options->host_turns;
     engine->turn_ns = options->turn_ns > 0 ? options->turn_ns : default_turn_ns;
@@ -86,6 +88,7 @@ void lli_engine_unref(ll_engine *engine)
         return;
     lli_pollset_done(&engine->pollset);
     lli_timers_done(&engine->deadlines);
+    lli_timers_done(&engine->retries);
     lli_mutex_done(&engine->mu);
     lli_crew_unref(engine->crew);
     lli_live(-1);
@@ -226,23 +229,14 @@ static void deliver(ll_engine *engine, ll_request *request, size_t *count)
     ll_request_unref(request);
 }
 
-/* Stops every request whose deadline has passed. The descriptor's timer is only set again when it has
- * fired: the earliest deadline mostly belongs to a request that is finished long before it, and moving
- * the timer each time would cost a system call per request. A timer that is early wakes the loop once for
- * nothing. */
+/* Stops every request whose deadline has passed. */
 static void expire(ll_engine *engine)
 {
     for (;;) {
         lli_lock(&engine->mu);
         struct lli_timer *timer = NULL;
-        if (engine->pollset.timer_due != LLI_NEVER) {
-            uint64_t now = lli_now_ns();
-            timer = lli_timers_pop_due(&engine->deadlines, now);
-            if (!timer && engine->pollset.timer_due <= now) {
-                engine->pollset.timer_due = LLI_NEVER;
-                lli_pollset_set_timer(&engine->pollset, lli_timers_next(&engine->deadlines));
-            }
-        }
+        if (engine->pollset.timer_due != LLI_NEVER)
+            timer = lli_timers_pop_due(&engine->deadlines, lli_now_ns());
         ll_request *request = timer ? ll_request_ref(LLI_CONTAINER_OF(timer, ll_request, timer))
                                     : NULL;
         lli_unlock(&engine->mu);
@@ -251,6 +245,20 @@ static void expire(ll_engine *engine)
         lli_request_stop(request, LLI_STOP_DEADLINE);
         ll_request_unref(request);
     }
+}
+
+/* The descriptor's timer is only set again when it has fired: the earliest deadline mostly belongs to a
+ * request that is finished long before it, and moving the timer each time would cost a system call per
+ * request. A timer that is early wakes the loop once for nothing. */
+static void set_timer_again(ll_engine *engine)
+{
+    lli_lock(&engine->mu);
+    if (engine->pollset.timer_due != LLI_NEVER && engine->pollset.timer_due <= lli_now_ns()) {
+        uint64_t deadline = lli_timers_next(&engine->deadlines), retry = lli_delay_next(engine);
+        engine->pollset.timer_due = LLI_NEVER;
+        lli_pollset_set_timer(&engine->pollset, deadline < retry ? deadline : retry);
+    }
+    lli_unlock(&engine->mu);
 }
 
 ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
@@ -264,9 +272,11 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     engine->dispatching = true;
     ll_engine_new_turn(engine);
     /* Each is drained before what it announces is looked at, so that what comes later announces itself
-     * again; and the wake-up after the deadlines, whose victims arrive by it. */
+     * again; and the wake-up after the deadlines and what is run here, whose ends arrive by it. */
     lli_pollset_drain_timer(&engine->pollset);
     expire(engine);
+    lli_delay_run(engine);
+    set_timer_again(engine);
     lli_pollset_drain_wake(&engine->pollset);
     size_t count = 0;
     ll_request *request = take_finished(engine);
@@ -278,6 +288,7 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
         request = next;
     }
     engine->dispatching = false;
+    lli_delay_announce(engine);
     lli_engine_unref(engine);
     if (ret_count)
         *ret_count = count;
@@ -370,6 +381,7 @@ void ll_engine_free(ll_engine *engine)
     }
     while (ll_engine_outstanding(engine) > 0) {
         stop_all(engine, LLI_STOP_CLOSE); /* also what callbacks have submitted meanwhile */
+        lli_delay_flush(engine);
         if (engine->crew->step)
             lli_crew_run_here(engine->crew);
         if (ll_engine_wait(engine, -1, NULL) != LL_OK)
@@ -377,6 +389,7 @@ void ll_engine_free(ll_engine *engine)
     }
     atomic_store(&engine->closed, true);
     drop_finished(engine);
+    lli_delay_flush(engine);
     lli_hold_end_turn(engine);
     lli_crew_leave_engine(engine->crew, true);
     lli_engine_unref(engine);
@@ -389,6 +402,7 @@ void ll_engine_abandon(ll_engine *engine)
     atomic_store(&engine->closed, true);
     stop_all(engine,
              LLI_STOP_CANCEL); /* a commit that is queued still happens, a running write ends */
+    lli_delay_flush(engine);
     drop_finished(engine);
     lli_hold_end_turn(engine);
     lli_crew_leave_engine(engine->crew, false);

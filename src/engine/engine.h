@@ -29,7 +29,8 @@ struct ll_engine {
     atomic_size_t outstanding_count; /* relaxed */
     struct {                         /* relaxed: statistics */
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
-            wakeups, inline_hits, inline_refused, snapshot_hits, snapshot_takes, handovers, stalls;
+            wakeups, inline_hits, inline_refused, snapshot_hits, snapshot_takes, handovers, stalls,
+            misses, retries, retry_hits, deferred;
         _Atomic uint64_t bounced[LLI_BOUNCES];
     } stats;
 
@@ -43,6 +44,12 @@ struct ll_engine {
     uint64_t turn_used_ns;   /* spent on the loop in this turn */
     uint64_t turn;           /* its number */
     struct lli_list holders; /* of ll_conn.hold_node: see hold.c */
+    /* see delay.c */
+    struct lli_list deferred;  /* of ll_conn.delay_node: for the next turn */
+    struct lli_timers retries; /* of ll_conn.retry: a page is on its way */
+    unsigned turn_misses;      /* pages whose reading was started in this turn */
+    int retry_trust;           /* whether retries have paid */
+    unsigned retry_pause;      /* misses that go to a worker before retries are tried again */
 };
 
 /* An engine of its own crew in step mode (see step.h) or a normal one. */

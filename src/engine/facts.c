@@ -104,6 +104,7 @@ void lli_facts_learn(ll_conn *conn)
         conn->facts_stale = true; /* locked: after the next request */
         return;
     }
+    conn->disk = facts.memory ? LLI_DISK_TMPFS : facts.guard;
     conn->writes_late = strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0 ||
                         strcmp(mode, "off") == 0;
     conn->can_inline = true;

@@ -8,8 +8,8 @@
  * the descriptor becomes readable a millisecond after the first take.
  *
  * The snapshot belongs to whoever owns the connection. A worker that gets the connection lets go of it
- * before anything else; the end of the turn lets go of it only if it finds the connection idle, for else
- * somebody who will do so has it. A connection is in one engine's list at a time; the others read without. */
+ * before anything else; the end of the turn lets go of it only if it finds the connection idle or waiting for
+ * this loop, for else somebody who will do so has it. A connection is in one engine's list at a time; the others read without. */
 #include "engine/hold.h"
 
 #include "engine/engine.h"
@@ -58,13 +58,17 @@ void lli_hold_end_turn(ll_engine *engine)
     while ((node = lli_list_pop(&engine->holders)) != NULL) {
         ll_conn *conn = LLI_CONTAINER_OF(node, ll_conn, hold_node);
         atomic_store(&conn->holder, NULL);
-        if (lli_conn_try_own(conn, NULL)) {
+        bool delayed = atomic_load(&conn->delayer) == engine && lli_conn_resume(conn);
+        if (delayed || lli_conn_try_own(conn, NULL)) {
             sqlite3_mutex *mutex = lli_sq.db_mutex(conn->db.handle);
             if (lli_sq.mutex_try(mutex) == SQLITE_OK) { /* else: at the next request */
                 lli_snapshot_release(&conn->db);
                 lli_sq.mutex_leave(mutex);
             }
-            lli_conn_let_go(conn);
+            if (delayed)
+                (void)lli_conn_put_back(conn, NULL, true);
+            else
+                lli_conn_let_go(conn);
         }
         lli_conn_unref(conn);
     }

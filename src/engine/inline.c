@@ -11,7 +11,8 @@
  * Everything else, and everything unknown, goes to a worker.
  *
  * While it runs, the guards of attempt.h end it at the first thing that could wait. Then nothing has
- * happened, and it goes to the front of the queue, whole. If only the time is over, and that between two
+ * happened, and it goes to the front of the queue, whole, for a worker, or, if only a page was missing, for
+ * another try (delay.c). If only the time is over, and that between two
  * rows, nothing is thrown away: the live statement itself goes to the worker.
  *
  * A write cannot be taken back half done (an interrupted write rolls its transaction back), so it is tried
@@ -24,6 +25,7 @@
 #include "db/attempt.h"
 #include "db/cost.h"
 #include "db/inspect.h"
+#include "engine/delay.h"
 #include "engine/facts.h"
 #include "engine/hold.h"
 #include "engine/run.h"
@@ -234,23 +236,30 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     return attempt->bounce != LLI_BOUNCE_NONE ? LLI_RUN_BOUNCED : result;
 }
 
-enum lli_inline lli_inline_try(ll_request *request)
+/* Notes the pages that were missing. */
+static void count_misses(ll_engine *engine, ll_conn *conn, ll_request *request,
+                         const struct lli_attempt *attempt)
+{
+    if (LLI_LIKELY(attempt->misses == 0))
+        return;
+    atomic_fetch_add_explicit(&engine->stats.misses, attempt->misses, memory_order_relaxed);
+    if (conn->disk == LLI_DISK_NOWAIT)
+        engine->turn_misses += attempt->misses;
+    if (attempt->bounce == LLI_BOUNCE_DISK)
+        request->missed++;
+}
+
+enum lli_inline lli_inline_try_owned(ll_request *request)
 {
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
-    if ((request->flags & LL_SUBMIT_NO_INLINE) || !lli_turn_is_loop(engine) ||
-        !worth_a_look(request))
-        return LLI_INLINE_NO;
-    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_try_own(conn, request)) {
-        atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
-        return LLI_INLINE_NO;
-    }
-    sqlite3_mutex *mutex = conn->can_inline ? lli_sq.db_mutex(conn->db.handle) : NULL;
+    bool able = conn->can_inline && lli_delay_may_miss(engine, conn);
+    sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
         if (mutex)
             count(engine, LLI_BOUNCE_MUTEX);
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
-        lli_conn_disown(conn, request);
+        request->loopable = false;
         return LLI_INLINE_NO;
     }
     uint64_t begun = lli_now_ns();
@@ -265,9 +274,9 @@ enum lli_inline lli_inline_try(ll_request *request)
         lli_snapshot_release(&conn->db);
     lli_sq.mutex_leave(mutex);
     lli_turn_charge(engine, lli_now_ns() - begun);
+    count_misses(engine, conn, request, &attempt);
     if (result == LLI_RUN_DONE) {
         atomic_fetch_add_explicit(&engine->stats.inline_hits, 1, memory_order_relaxed);
-        lli_conn_disown(conn, request);
         return LLI_INLINE_DONE;
     }
     if (result == LLI_RUN_LIVE)
@@ -280,6 +289,22 @@ enum lli_inline lli_inline_try(ll_request *request)
     return LLI_INLINE_BOUNCED;
 }
 
+enum lli_inline lli_inline_try(ll_request *request)
+{
+    ll_conn *conn = request->conn;
+    ll_engine *engine = request->engine;
+    if ((request->flags & LL_SUBMIT_NO_INLINE) || !lli_turn_is_loop(engine) ||
+        !worth_a_look(request))
+        return LLI_INLINE_NO;
+    request->loopable = true; /* now, or when the loop comes round: the queue decides, and counts */
+    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_try_own(conn, request))
+        return LLI_INLINE_NO;
+    enum lli_inline tried = lli_inline_try_owned(request);
+    if (tried != LLI_INLINE_BOUNCED)
+        lli_conn_disown(conn, request);
+    return tried;
+}
+
 ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request)
 {
     ll_conn *conn = request->conn;
@@ -290,7 +315,9 @@ ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request)
         return status;
     }
     lli_conn_ref(conn);
-    status = lli_conn_hand_over(conn, request);
+    bool delay = lli_delay_may_retry(request->engine, conn, request);
+    status = lli_conn_hand_over(conn, request, &delay);
+    lli_delay_retry(request->engine, conn, delay);
     if (status != LL_OK) {
         if (request->live && lli_conn_try_own(conn, request)) /* nobody runs: it is ours again */
             lli_inline_release(request);

@@ -12,7 +12,11 @@ enum lli_inline {
 
 /* Tries a request (state NEW) on the calling thread. */
 enum lli_inline lli_inline_try(ll_request *request);
-/* After BOUNCED: puts it at the front of the queue and hands the connection to a worker: as lli_submit(). */
+/* The same for one of a connection that the calling thread, the loop, owns already, and keeps. NO: it is for
+ * a worker. */
+enum lli_inline lli_inline_try_owned(ll_request *request);
+/* After BOUNCED: puts it at the front of the queue and hands the connection to a worker, or lets it wait for
+ * the page that it missed: as lli_submit(). */
 ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request);
 /* After BOUNCED: the request cannot go on; lets go of the connection. */
 void lli_inline_release(ll_request *request);

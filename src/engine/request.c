@@ -7,10 +7,12 @@
  *    |                   +-------------------+    v               |
  *    |                                 claim +- PARKED            |
  *    +------------------- finished at once -----------------------+
+ *                 (RUNNING -> QUEUED: a try on the loop was undone)
  *
  * Whoever moves a request to RUNNING, by compare-and-swap, is the only one that finishes it: a worker that
  * runs it or a canceller that drops it. So it is finished exactly once, and a request that was dropped
  * cannot run later. A dropped request stays in its queue as an empty shell until the queue passes it.
+ * One that a loop took from the queue, tried and undid is QUEUED again, as if nobody had (delay.c).
  *
  * Stopping: a queued request is dropped on the spot. A parked one may have done part of its work (half a
  * script, an open savepoint), so its connection is woken and the worker ends it. A running one finds the
@@ -32,7 +34,8 @@ static const uint32_t state_moves[LLI_REQUEST_STATES] = {
     [LLI_REQUEST_NEW] = LLI_SM_TO(LLI_REQUEST_QUEUED) | LLI_SM_TO(LLI_REQUEST_DONE),
     [LLI_REQUEST_QUEUED] = LLI_SM_TO(LLI_REQUEST_RUNNING),
     [LLI_REQUEST_RUNNING] = LLI_SM_TO(LLI_REQUEST_PARKED) | LLI_SM_TO(LLI_REQUEST_DONE) |
-                            LLI_SM_TO(LLI_REQUEST_QUEUED), /* an internal one, for its next time */
+                            LLI_SM_TO(
+                                LLI_REQUEST_QUEUED), /* an internal one, or one that was undone */
     [LLI_REQUEST_PARKED] = LLI_SM_TO(LLI_REQUEST_RUNNING),
 };
 static const struct lli_sm machine = {"request", state_names, state_moves, LLI_REQUEST_STATES};
@@ -95,6 +98,13 @@ bool lli_request_claim(ll_request *request)
 {
     return move(request, LLI_REQUEST_QUEUED, LLI_REQUEST_RUNNING) ||
            move(request, LLI_REQUEST_PARKED, LLI_REQUEST_RUNNING);
+}
+
+void lli_request_requeue(ll_request *request)
+{
+    bool moved = move(request, LLI_REQUEST_RUNNING, LLI_REQUEST_QUEUED);
+    assert(moved);
+    (void)moved;
 }
 
 void lli_request_park(ll_request *request)

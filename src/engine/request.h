@@ -50,6 +50,8 @@ struct ll_request {
     ll_done_fn done;
     void *user;
     uint64_t deadline_ns; /* LLI_NEVER: none */
+    bool
+        loopable; /* asked for on its engine's loop, which may try it; the submitter, then the owner */
 
     /* any thread */
     atomic_uint refs;  /* last unref is acq_rel */
@@ -102,7 +104,9 @@ struct ll_request {
     uint64_t begun_ns;      /* when a run on a worker began; 0: not measured */
     int64_t changes_before; /* total_changes() before a live statement began */
     bool started;           /* busy_until_ns is set */
-    bool savepoint;         /* an atomic executemany has opened its savepoint */
+    unsigned char
+        missed;     /* tries on the loop that a missing page ended; also read under conn->mu */
+    bool savepoint; /* an atomic executemany has opened its savepoint */
     uint64_t busy_until_ns; /* a lock is waited for until then */
     size_t position;        /* of a script: bytes done; of an open: pragmas done */
 
@@ -129,6 +133,8 @@ static inline bool lli_request_internal(const ll_request *request)
 
 /* QUEUED or PARKED -> RUNNING. False: somebody else took it (it was dropped). */
 bool lli_request_claim(ll_request *request);
+/* RUNNING -> QUEUED: it was tried on the loop, and that was undone. */
+void lli_request_requeue(ll_request *request);
 /* RUNNING -> PARKED. */
 void lli_request_park(ll_request *request);
 /* NEW -> QUEUED. */

@@ -25,6 +25,10 @@ void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
     READ(snapshot_takes);
     READ(handovers);
     READ(stalls);
+    READ(misses);
+    READ(retries);
+    READ(retry_hits);
+    READ(deferred);
 #undef READ
 #define BOUNCED(name, why) \
     ret_stats->name = atomic_load_explicit(&engine->stats.bounced[why], memory_order_relaxed)

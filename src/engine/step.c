@@ -7,6 +7,7 @@
 #include "engine/step.h"
 
 #include "engine/conn.h"
+#include "engine/delay.h"
 #include "platform/clock.h"
 
 #include <string.h>
@@ -50,6 +51,8 @@ size_t lli_step_moves(const struct lli_step *step, struct lli_step_move *moves)
     }
     if (lli_crew_next_due(crew) != LLI_NEVER)
         moves[count++] = (struct lli_step_move){LLI_STEP_TIMER, 0};
+    if (lli_delay_next(step->engine) != LLI_NEVER && !step->engine->dispatching)
+        moves[count++] = (struct lli_step_move){LLI_STEP_RETRY, 0};
     return count;
 }
 
@@ -77,6 +80,15 @@ void lli_step_make(struct lli_step *step, struct lli_step_move move)
         lli_crew_fire(crew);
         break;
     }
+    case LLI_STEP_RETRY: {
+        uint64_t due = lli_delay_next(step->engine);
+        if (due > step->now_ns)
+            lli_step_advance(step, due - step->now_ns);
+        ll_status status = ll_engine_dispatch(step->engine, NULL);
+        assert(status == LL_OK);
+        (void)status;
+        break;
+    }
     }
     step->inside--;
 }
@@ -90,7 +102,7 @@ void lli_step_advance(struct lli_step *step, uint64_t span_ns)
 /* The first move that is no YIELD: settling must come to an end. */
 static bool make_any(struct lli_step *step)
 {
-    struct lli_step_move moves[2 * LLI_STEP_WORKERS + 1];
+    struct lli_step_move moves[LLI_STEP_MOVES];
     size_t count = lli_step_moves(step, moves);
     for (size_t i = 0; i < count; i++)
         if (moves[i].kind != LLI_STEP_YIELD) {
@@ -109,7 +121,8 @@ void lli_step_settle(struct lli_step *step)
         ll_status status = ll_engine_dispatch(step->engine, &delivered);
         assert(status == LL_OK);
         (void)status;
-    } while (delivered > 0 || lli_crew_waiting(step->engine->crew));
+    } while (delivered > 0 || lli_crew_waiting(step->engine->crew) ||
+             !lli_list_empty(&step->engine->deferred));
 }
 
 void lli_step_free(struct lli_step *step)

@@ -8,6 +8,7 @@
  *   RUN     a worker runs one request of the connection that it owns, or lets go of it
  *   YIELD   a worker puts its connection at the end of the line
  *   TIMER   time goes on to when the next parked connection is due, and it is made ready
+ *   RETRY   time goes on to when a missing page is looked for again, and the loop dispatches
  *
  * Submitting, cancelling and dispatching are the test's own moves. In the middle of a statement, at each
  * call of the progress handler, the `point` of the scheduler is called: there the test may do what another
@@ -18,14 +19,16 @@
 #include "engine/engine.h"
 
 enum {
-    LLI_STEP_WORKERS = 8
+    LLI_STEP_WORKERS = 8,
+    LLI_STEP_MOVES = 2 * LLI_STEP_WORKERS + 2 /* most that are possible at once */
 };
 
 enum lli_step_kind {
     LLI_STEP_TAKE,
     LLI_STEP_RUN,
     LLI_STEP_YIELD,
-    LLI_STEP_TIMER
+    LLI_STEP_TIMER,
+    LLI_STEP_RETRY
 };
 
 struct lli_step_move {
@@ -43,7 +46,7 @@ struct lli_step {
 
 /* `point` (may be NULL) is called with `arg` from inside running statements. */
 ll_status lli_step_new(struct lli_step *step, unsigned workers, void (*point)(void *), void *arg);
-/* The moves that are possible now; `moves` has room for 2 * LLI_STEP_WORKERS + 1. */
+/* The moves that are possible now; `moves` has room for LLI_STEP_MOVES. */
 size_t lli_step_moves(const struct lli_step *step, struct lli_step_move *moves);
 void lli_step_make(struct lli_step *step, struct lli_step_move move);
 /* Lets time pass without a move. */

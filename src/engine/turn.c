@@ -21,6 +21,7 @@ static void new_turn(ll_engine *engine)
     atomic_store_explicit(&engine->loop, (uintptr_t)&here, memory_order_relaxed);
     engine->turn_used_ns = 0;
     engine->turn++;
+    engine->turn_misses = 0;
     lli_hold_end_turn(engine);
 }
 

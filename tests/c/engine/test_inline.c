@@ -100,9 +100,12 @@ static void a_turn_has_an_end(void **state)
     T_CHECK(world_exec(&w, conn, point_read) && !ll_engine_turn_spent(engine));
     ll_engine_turn_charge(engine, T_HOUR);
     T_CHECK(ll_engine_turn_spent(engine));
-    uint64_t refused = world_stats(&w).inline_refused;
-    T_CHECK(!world_exec(&w, conn, point_read)); /* settling dispatches */
-    T_EQUAL(world_stats(&w).inline_refused, refused + 1);
+    ll_stats before = world_stats(&w);
+    T_CHECK(!world_exec(&w, conn, point_read)); /* settling dispatches, and then it runs there */
+    T_EQUAL(world_stats(&w).deferred, before.deferred + 1);
+    T_EQUAL(world_stats(&w).inline_hits, before.inline_hits + 1);
+    T_EQUAL(world_stats(&w).inline_refused, before.inline_refused);
+    T_EQUAL(world_stats(&w).worker_runs, before.worker_runs);
     T_CHECK(!ll_engine_turn_spent(engine));
     T_CHECK(world_exec(&w, conn, point_read));
     ll_engine_turn_charge(engine, T_HOUR);

@@ -60,9 +60,10 @@ static inline ll_stats world_stats(const struct world *w)
 static inline bool world_move(struct world *w, const ll_request *request)
 {
     for (unsigned made = 0;; made++) {
-        struct lli_step_move moves[2 * LLI_STEP_WORKERS + 1];
+        struct lli_step_move moves[LLI_STEP_MOVES];
         size_t count = lli_step_moves(&w->step, moves), i = 0;
-        while (i < count && (moves[i].kind == LLI_STEP_YIELD || moves[i].kind == LLI_STEP_TIMER))
+        while (i < count && (moves[i].kind == LLI_STEP_YIELD || moves[i].kind == LLI_STEP_TIMER ||
+                             moves[i].kind == LLI_STEP_RETRY))
             i++;
         if (i == count)
             return request && ll_request_is_done(request);

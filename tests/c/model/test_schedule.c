@@ -10,9 +10,13 @@
  *   - a request that was cancelled before it began left nothing behind;
  *   - nothing is left over: every callback came, no object lives, the file is sound.
  *
+ * Some reads on the loop are made to miss a page, and some turns to be spent, so that connections wait for
+ * their loop while all of that happens.
+ *
  * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of them. */
 #include "support/support.h"
 
+#include "base/fault.h"
 #include "engine/step.h"
 #include "platform/clock.h"
 
@@ -128,6 +132,10 @@ static void take_results(struct model *m, struct client_request *r, ll_request *
     }
 }
 
+static struct {
+    uint64_t retries, retry_hits, deferred;
+} waited; /* in all histories */
+
 static struct model *current; /* callbacks and points come without a model */
 
 static void on_done(ll_request *request, void *user)
@@ -163,7 +171,11 @@ static void submit(struct model *m)
     if (draw(m, 6) == 0)
         how.timeout_ns = (1 + draw(m, 200)) * LLI_MS;
     ll_conn *conn = m->conns[c];
-    switch (draw(m, 12)) {
+    if (draw(m, 4) == 0)
+        lli_fault_arm(LLI_FAULT_ATTEMPT, 1 + draw(m, 3));
+    if (draw(m, 6) == 0)
+        ll_engine_turn_charge(m->step.engine, T_HOUR);
+    switch (draw(m, 14)) {
     case 0:
         r->kind = BEGIN;
         ll_begin modes[] = {LL_BEGIN_DEFERRED, LL_BEGIN_IMMEDIATE, LL_BEGIN_EXCLUSIVE};
@@ -217,6 +229,12 @@ static void submit(struct model *m)
                           "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE "
                           "x < 3000) SELECT count(*), (SELECT count(*) FROM log) FROM c",
                           NULL, 0, &how, &r->request));
+        return;
+    case 12:
+    case 13:
+        r->kind = READ;
+        accepted(m, r,
+                 ll_query(conn, "SELECT conn FROM log WHERE seq = 1", NULL, 0, &how, &r->request));
         return;
     case 7:
         if (m->cursors[c]) {
@@ -329,7 +347,7 @@ static void history(t_env *t, uint64_t seed)
     open_conns(m, path, wal);
     size_t actions = 40 + draw(m, 160);
     for (size_t i = 0; i < actions; i++) {
-        struct lli_step_move moves[2 * LLI_STEP_WORKERS + 1];
+        struct lli_step_move moves[LLI_STEP_MOVES];
         size_t possible = lli_step_moves(&m->step, moves);
         switch (draw(m, 8)) {
         case 0:
@@ -339,6 +357,8 @@ static void history(t_env *t, uint64_t seed)
         case 2:
             if (draw(m, 2) == 0)
                 cancel(m);
+            else if (draw(m, 4) == 0)
+                T_CHECK(ll_conn_interrupt(m->conns[draw(m, CONNS)]) == LL_OK);
             break;
         case 3:
             T_CHECK(ll_engine_dispatch(m->step.engine, NULL) == LL_OK);
@@ -349,6 +369,7 @@ static void history(t_env *t, uint64_t seed)
             break;
         }
     }
+    lli_fault_disarm();
     /* The end: let go of all transactions, so that nobody waits for ever, and see that all were told. */
     lli_step_settle(&m->step);
     for (unsigned c = 0; c < CONNS; c++) {
@@ -367,6 +388,10 @@ static void history(t_env *t, uint64_t seed)
         T_CHECK(!r->request);
         learn(m, r); /* a connection runs its requests in the order of their submission */
     }
+    ll_stats stats = t_stats(m->step.engine);
+    waited.retries += stats.retries;
+    waited.retry_hits += stats.retry_hits;
+    waited.deferred += stats.deferred;
     for (unsigned c = 0; c < CONNS; c++) {
         T_CHECK(!t_state(m->conns[c]).in_transaction);
         ll_conn_unref(m->conns[c]);
@@ -389,6 +414,9 @@ static void test_random_histories(void **state)
         fprintf(stderr, "\rseed %llu ", (unsigned long long)(first + i));
         history(t, first + i);
     }
+    fprintf(stderr, "\r%llu missed, %llu of them found it, %llu deferred\n",
+            (unsigned long long)waited.retries, (unsigned long long)waited.retry_hits,
+            (unsigned long long)waited.deferred);
     fprintf(stderr, "\r%llu histories from seed %llu on\n", (unsigned long long)count,
             (unsigned long long)first);
 }
