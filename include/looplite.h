@@ -48,6 +48,7 @@
 #include <looplite/conn.h>
 #include <looplite/cursor.h>
 #include <looplite/engine.h>
+#include <looplite/info.h>
 #include <looplite/request.h>
 #include <looplite/row.h>
 #include <looplite/stats.h>

@@ -52,9 +52,6 @@ void lp_root_end(lp_state *st);
 /* In the child of a fork: forgets what belongs to the parent, touching nothing of it. */
 void lp_loops_forget(lp_state *st);
 
-/* stats() */
-PyObject *lp_loop_stats(lp_state *st);
-
 /* Monotonic time. */
 static inline int64_t lp_now_ns(void)
 {

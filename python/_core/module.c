@@ -15,6 +15,7 @@
 #include "acursor.h"
 #include "adopt.h"
 #include "awaitable.h"
+#include "info.h"
 #include "loop.h"
 #include "sqlite_table.h"
 #include "state.h"
@@ -54,13 +55,35 @@ PyDoc_STRVAR(
 static PyObject *module_stats(PyObject *module, PyObject *unused)
 {
     (void)unused;
-    return lp_loop_stats(PyModule_GetState(module));
+    return lp_stats(PyModule_GetState(module));
+}
+
+PyDoc_STRVAR(
+    engine_info_doc,
+    "engine_info(connection=None)\n--\n\n"
+    "How looplite stands in this process, as a dict: which SQLite it uses (sqlite_version, sqlite_source_id,\n"
+    "sqlite_threadsafe) and how that was found (sqlite_found), whether reads can be kept from waiting for the disk\n"
+    "(reads_hooked), max_workers, and the time that work on the loop may take, for each turn and each try\n"
+    "(turn_seconds, attempt_seconds). With a connection, 'connection' is a dict with on_loop (whether its statements\n"
+    "are tried on the loop), disk_guard ('nowait', 'tmpfs', 'mincore', 'worker-only', 'none', 'unknown') and the\n"
+    "reason in words. For reports of defects, and to find out why something takes a worker. The first call makes a\n"
+    "temporary file, reads it, and removes it.");
+
+static PyObject *module_engine_info(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    static char name[] = "connection", *names[] = {name, NULL};
+    PyObject *connection = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:engine_info", names, &connection))
+        return NULL;
+    return lp_engine_info(PyModule_GetState(module), connection == Py_None ? NULL : connection);
 }
 
 static PyMethodDef module_methods[] = {
     {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
     {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
     {"stats", module_stats, METH_NOARGS, stats_doc},
+    {"engine_info", (PyCFunction)(void (*)(void))module_engine_info, METH_VARARGS | METH_KEYWORDS,
+     engine_info_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -26,7 +26,7 @@ from sqlite3 import (
     threadsafety,
 )
 
-from looplite._core import Connection, Cursor, Result, __version__, connect, stats
+from looplite._core import Connection, Cursor, Result, __version__, connect, engine_info, stats
 
 __all__ = [
     "Connection",
@@ -46,6 +46,7 @@ __all__ = [
     "__version__",
     "apilevel",
     "connect",
+    "engine_info",
     "paramstyle",
     "register_adapter",
     "register_converter",

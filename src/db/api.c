@@ -19,6 +19,7 @@ enum {
 struct lli_sqlite lli_sq;
 
 static pthread_mutex_t filling = PTHREAD_MUTEX_INITIALIZER; /* held while lli_sq is written */
+static bool from_host; /* fixed when `filled` is set: somebody else than we gave the functions */
 static atomic_bool filled; /* release after lli_sq is complete, acquire before it is read */
 
 static ll_status fill(struct lli_sqlite *table, ll_find_fn find, void *arg)
@@ -63,10 +64,16 @@ ll_status ll_sqlite_use(ll_find_fn find, void *arg)
                                 "before the first engine is made");
     } else {
         lli_sq = table;
+        from_host = find != lli_sqlite_default;
         atomic_store_explicit(&filled, true, memory_order_release);
     }
     lli_unlock(&filling);
     return status;
+}
+
+bool lli_sqlite_is_host(void)
+{
+    return from_host;
 }
 
 ll_status lli_sqlite_ready(void)

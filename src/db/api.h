@@ -15,6 +15,8 @@
  * what every admitted version has. A member that is newer than the library found is NULL. */
 #define LLI_SQLITE_FUNCTIONS(X)                                                                   \
     X(0, int, libversion_number, (void))                                                          \
+    X(0, const char *, libversion, (void))                                                        \
+    X(0, const char *, sourceid, (void))                                                          \
     X(0, int, threadsafe, (void))                                                                 \
     X(0, int, open_v2, (const char *, sqlite3 **, int, const char *))                             \
     X(0, int, close, (sqlite3 *))                                                                 \
@@ -87,6 +89,9 @@ extern struct lli_sqlite lli_sq;
 
 /* Fills the table with the default SQLite unless ll_sqlite_use() has filled it. Any thread. */
 ll_status lli_sqlite_ready(void);
+
+/* Whether ll_sqlite_use() has filled it. Any thread, after it was filled. */
+bool lli_sqlite_is_host(void);
 
 /* The SQLite this build is linked with; NULL in a build that is linked with none. One of api_linked.c
  * and api_unlinked.c defines it. */

@@ -602,6 +602,17 @@ ll_status lli_vfs_ready(void)
     return status;
 }
 
+bool lli_vfs_reads_hooked(void)
+{
+    static atomic_int known; /* 0: not tried; 1: no; 2: yes. Two that try at once find the same */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = lli_syscall_test(inner_vfs) ? 2 : 1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == 2;
+}
+
 ll_status ll_vfs_install(const char **ret_name)
 {
     if (!ret_name)

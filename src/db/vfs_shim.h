@@ -24,6 +24,10 @@ struct lli_file_facts {
  * thread; no other thread should be reading with SQLite at the first call. */
 ll_status lli_vfs_ready(void);
 
+/* Whether reads of the default VFS come through our hook; the first call tries it on a temporary file. Any
+ * thread, after lli_vfs_ready(). */
+bool lli_vfs_reads_hooked(void);
+
 /* The facts of a schema ("main", an attached one's name; NULL: main). False: no such schema. Looks the
  * file's name up on the disk: owner of the connection, not in an attempt. */
 bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *ret_facts);

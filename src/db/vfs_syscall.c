@@ -23,6 +23,7 @@
  * An inline write (`shielded`) must not be aborted, so a miss there is counted and then read plainly. */
 #include "db/vfs_syscall.h"
 
+#include "base/alloc.h"
 #include "db/attempt.h"
 
 #include <errno.h>
@@ -110,4 +111,28 @@ void lli_syscall_hook(sqlite3_vfs *vfs)
         next_pread64 = (pread_fn)before;
         vfs->xSetSystemCall(vfs, "pread64", (sqlite3_syscall_ptr)hooked_pread64);
     }
+}
+
+bool lli_syscall_test(sqlite3_vfs *vfs)
+{
+    struct lli_page_read read = {
+        .guard = LLI_DISK_WORKER_ONLY}; /* known: nothing is to be found out */
+    sqlite3_file *file = lli_new((size_t)vfs->szOsFile);
+    char byte = 1;
+    int flags = SQLITE_OPEN_TEMP_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                SQLITE_OPEN_EXCLUSIVE | SQLITE_OPEN_DELETEONCLOSE;
+    if (!file)
+        return false;
+    int rc = vfs->xOpen(vfs, NULL, file, flags, &flags);
+    if (rc == SQLITE_OK)
+        rc = file->pMethods->xWrite(file, &byte, 1, 0);
+    if (rc == SQLITE_OK) {
+        lli_page_read_now = &read;
+        rc = file->pMethods->xRead(file, &byte, 1, 0);
+        lli_page_read_now = NULL;
+    }
+    if (file->pMethods)
+        file->pMethods->xClose(file);
+    lli_free(file);
+    return rc == SQLITE_OK && read.asked;
 }

@@ -20,4 +20,7 @@ extern _Thread_local struct lli_page_read *lli_page_read_now;
  * the shim; only the first call does anything. */
 void lli_syscall_hook(sqlite3_vfs *vfs);
 
+/* Whether a read of that VFS comes through the hook: makes a temporary file and tries. Any thread. */
+bool lli_syscall_test(sqlite3_vfs *vfs);
+
 #endif

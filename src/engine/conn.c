@@ -1,4 +1,5 @@
-/* conn.c: the actor.
+/* conn.c: the actor: its queue, its owner, and how it goes from one request to the next. What it waits for is
+ * in conn_wait.c.
  *
  *             enqueue              own (worker)
  *    IDLE -------------> READY -----------------> OWNED
@@ -26,9 +27,6 @@
  *
  * Ownership moves only under mu. The request that runs is `current`; it is published under mu so that an
  * interrupt from another thread finds a request that is alive.
- *
- * Parking: the timer is armed before the mode becomes PARKED. A wake-up that comes between the two finds
- * the connection OWNED and leaves `unpark_pending`; the owner sees it when it wants to park and goes on.
  *
  * Fairness: an owner gives way after TURN_REQUESTS requests or TURN_NS when other connections wait for a
  * thread. */
@@ -60,8 +58,7 @@ static const uint32_t mode_moves[LLI_CONN_MODES] = {
 };
 static const struct lli_sm machine = {"connection", mode_names, mode_moves, LLI_CONN_MODES};
 
-/* Under mu. */
-static void set_mode(ll_conn *conn, enum lli_conn_mode mode)
+void lli_conn_set_mode(ll_conn *conn, enum lli_conn_mode mode)
 {
     conn->mode = (enum lli_conn_mode)lli_sm_move(&machine, conn, conn->mode, mode);
 }
@@ -157,7 +154,7 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     }
     while ((node = lli_list_pop(&kept)) != NULL) /* these wait for the next worker */
         lli_list_push(&conn->queue, node);
-    set_mode(conn, LLI_CONN_IDLE);
+    lli_conn_set_mode(conn, LLI_CONN_IDLE);
     lli_unlock(&conn->mu);
     while ((node = lli_list_pop(&failed)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
@@ -219,11 +216,11 @@ static bool is_for_delayer(const ll_conn *conn, const ll_request *request, const
     return engine && request->engine == engine && suits_loop(conn, request);
 }
 
-/* A worker's turn, asked for by a thread that is none. The connection is READY, its reference the line's. */
-static void call_worker_or_fail_all(ll_conn *conn)
+void lli_conn_call_worker(ll_conn *conn, bool unpark)
 {
-    if (lli_crew_ready(conn->crew, conn, false) == LL_OK)
+    if (lli_crew_ready(conn->crew, conn, unpark) == LL_OK)
         return;
+    /* No thread at all: all that waits is told so. */
     fail_queued(conn, NULL);
     lli_conn_unref(conn);
 }
@@ -258,11 +255,11 @@ static ll_status enqueue(ll_conn *conn, ll_request *request)
     bool here = is_for_delayer(conn, request, atomic_load(&conn->delayer));
     if (conn->mode == LLI_CONN_IDLE) {
         here = defer = suits_loop(conn, request) && lli_delay_may_defer(conn, request);
-        set_mode(conn, defer ? LLI_CONN_DELAYED : LLI_CONN_READY);
+        lli_conn_set_mode(conn, defer ? LLI_CONN_DELAYED : LLI_CONN_READY);
         lli_conn_ref(conn); /* the line's, then the owner's */
         call = !defer;
     } else if (conn->mode == LLI_CONN_DELAYED && !here) {
-        set_mode(conn, LLI_CONN_READY);
+        lli_conn_set_mode(conn, LLI_CONN_READY);
         call = true;
     }
     conn->needs_worker = conn->needs_worker || !here;
@@ -301,20 +298,18 @@ void lli_conn_kick(ll_conn *conn)
     lli_lock(&conn->mu);
     bool call = conn->mode == LLI_CONN_IDLE && !lli_list_empty(&conn->queue);
     if (call) {
-        set_mode(conn, LLI_CONN_READY);
+        lli_conn_set_mode(conn, LLI_CONN_READY);
         lli_conn_ref(conn);
     }
     lli_unlock(&conn->mu);
-    if (call && lli_crew_ready(conn->crew, conn, false) != LL_OK) {
-        fail_queued(conn, NULL);
-        lli_conn_unref(conn);
-    }
+    if (call)
+        lli_conn_call_worker(conn, false);
 }
 
 void lli_conn_own(ll_conn *conn)
 {
     lli_lock(&conn->mu);
-    set_mode(conn, LLI_CONN_OWNED);
+    lli_conn_set_mode(conn, LLI_CONN_OWNED);
     lli_unlock(&conn->mu);
 }
 
@@ -335,7 +330,7 @@ static void pass_gate(ll_conn *conn)
 /* The queue is empty. Under mu. */
 static void come_to_rest(ll_conn *conn)
 {
-    set_mode(conn, LLI_CONN_IDLE);
+    lli_conn_set_mode(conn, LLI_CONN_IDLE);
     conn->snapshot.idle = true;
     conn->needs_worker = false;
 }
@@ -376,7 +371,7 @@ bool lli_conn_try_own(ll_conn *conn, ll_request *request)
     bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
                 conn->snapshot.open;
     if (mine) {
-        set_mode(conn, LLI_CONN_OWNED);
+        lli_conn_set_mode(conn, LLI_CONN_OWNED);
         conn->current = request;
     }
     lli_unlock(&conn->mu);
@@ -390,10 +385,10 @@ void lli_conn_let_go(ll_conn *conn)
     lli_lock(&conn->mu);
     conn->current = NULL;
     bool more = !lli_list_empty(&conn->queue);
-    set_mode(conn, more ? LLI_CONN_READY : LLI_CONN_IDLE);
+    lli_conn_set_mode(conn, more ? LLI_CONN_READY : LLI_CONN_IDLE);
     lli_unlock(&conn->mu);
     if (more)
-        call_worker_or_fail_all(conn);
+        lli_conn_call_worker(conn, false);
     else
         lli_conn_unref(conn);
 }
@@ -415,7 +410,7 @@ ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay)
     lli_request_enqueued(request);
     ll_request_ref(request);
     lli_list_push_front(&conn->queue, &request->queue_node);
-    set_mode(conn, *delay ? LLI_CONN_DELAYED : LLI_CONN_READY);
+    lli_conn_set_mode(conn, *delay ? LLI_CONN_DELAYED : LLI_CONN_READY);
     lli_unlock(&conn->mu);
     if (*delay)
         return LL_OK;
@@ -428,7 +423,7 @@ ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay)
 void lli_conn_yield(ll_conn *conn)
 {
     lli_lock(&conn->mu);
-    set_mode(conn, LLI_CONN_READY);
+    lli_conn_set_mode(conn, LLI_CONN_READY);
     lli_unlock(&conn->mu);
     if (lli_crew_ready(conn->crew, conn, false) != LL_OK) {
         lli_conn_own(conn); /* cannot be: the caller is a thread of the crew */
@@ -447,9 +442,9 @@ static ll_request *next_request(ll_conn *conn, const ll_engine *loop)
         struct lli_node *node = lli_list_first(&conn->queue);
         request = node ? LLI_CONTAINER_OF(node, ll_request, queue_node) : NULL;
         if (request && loop && !is_for_delayer(conn, request, loop)) {
-            set_mode(conn, LLI_CONN_READY);
+            lli_conn_set_mode(conn, LLI_CONN_READY);
             lli_unlock(&conn->mu);
-            call_worker_or_fail_all(conn);
+            lli_conn_call_worker(conn, false);
             return NULL;
         }
         if (request)
@@ -474,20 +469,9 @@ static ll_request *next_request(ll_conn *conn, const ll_engine *loop)
     }
 }
 
-/* Puts a request that met a lock back to the front. False: the connection is parked and no longer ours. */
-static bool park(ll_conn *conn, ll_request *request, uint64_t span_ns)
+ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine)
 {
-    lli_crew_park(conn->crew, conn, lli_deadline_after(span_ns));
-    lli_lock(&conn->mu);
-    conn->current = NULL;
-    lli_request_park(request);
-    lli_list_push_front(&conn->queue, &request->queue_node);
-    bool go_on = conn->unpark_pending ||
-                 atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE;
-    if (!go_on)
-        set_mode(conn, LLI_CONN_PARKED);
-    lli_unlock(&conn->mu);
-    return go_on;
+    return next_request(conn, engine);
 }
 
 bool lli_conn_run_one(ll_conn *conn)
@@ -500,7 +484,7 @@ bool lli_conn_run_one(ll_conn *conn)
         lli_snapshot_release(&conn->db);
     uint64_t park_ns = 0;
     if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
-        return park(conn, request, park_ns);
+        return lli_conn_park(conn, request, park_ns);
     if (conn->facts_stale)
         lli_facts_learn(conn);
     return lli_conn_complete(conn, request);
@@ -530,66 +514,6 @@ void lli_conn_run(ll_conn *conn)
     }
 }
 
-bool lli_conn_resume(ll_conn *conn)
-{
-    lli_lock(&conn->mu);
-    bool mine = conn->mode == LLI_CONN_DELAYED;
-    if (mine)
-        set_mode(conn, LLI_CONN_OWNED);
-    lli_unlock(&conn->mu);
-    return mine;
-}
-
-ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine)
-{
-    return next_request(conn, engine);
-}
-
-bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay)
-{
-    lli_lock(&conn->mu);
-    conn->current = NULL;
-    bool waits = delay && !conn->needs_worker;
-    if (request) {
-        waits = waits && lli_list_empty(&conn->queue);
-        lli_request_requeue(request);
-        lli_list_push_front(&conn->queue, &request->queue_node);
-    }
-    set_mode(conn, waits ? LLI_CONN_DELAYED : LLI_CONN_READY);
-    lli_unlock(&conn->mu);
-    if (!waits)
-        call_worker_or_fail_all(conn);
-    return waits;
-}
-
-void lli_conn_release(ll_conn *conn)
-{
-    lli_lock(&conn->mu);
-    bool delayed = conn->mode == LLI_CONN_DELAYED;
-    if (delayed)
-        set_mode(conn, LLI_CONN_READY);
-    lli_unlock(&conn->mu);
-    if (delayed)
-        call_worker_or_fail_all(conn);
-}
-
-void lli_conn_unpark(ll_conn *conn)
-{
-    lli_lock(&conn->mu);
-    bool parked = conn->mode == LLI_CONN_PARKED;
-    if (parked)
-        set_mode(conn, LLI_CONN_READY);
-    else
-        conn->unpark_pending = true;
-    lli_cond_broadcast(&conn->poked);
-    lli_unlock(&conn->mu);
-    if (parked && lli_crew_ready(conn->crew, conn, true) != LL_OK) {
-        /* No thread at all: the parked request and what waits behind it are told so. */
-        fail_queued(conn, NULL);
-        lli_conn_unref(conn);
-    }
-}
-
 void lli_conn_poke(ll_conn *conn, ll_request *request)
 {
     lli_lock(&conn->mu);
@@ -600,34 +524,6 @@ void lli_conn_poke(ll_conn *conn, ll_request *request)
     lli_unlock(&conn->mu);
     if (concerns)
         lli_conn_unpark(conn);
-}
-
-void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
-{
-    lli_lock(&conn->mu);
-    if (conn->current)
-        atomic_store_explicit(&conn->current->stop, why, memory_order_relaxed);
-    bool parked = conn->mode == LLI_CONN_PARKED;
-    if (parked) { /* a statement that waits for a lock counts as running */
-        struct lli_node *first = lli_list_first(&conn->queue);
-        atomic_store_explicit(&LLI_CONTAINER_OF(first, ll_request, queue_node)->stop, why,
-                              memory_order_relaxed);
-    }
-    ll_request *missed = NULL; /* ... and so does one that was begun and waits for a page */
-    if (conn->mode == LLI_CONN_DELAYED) {
-        struct lli_node *first = lli_list_first(&conn->queue);
-        ll_request *waiting = LLI_CONTAINER_OF(first, ll_request, queue_node);
-        if (waiting->missed > 0)
-            missed = ll_request_ref(waiting);
-    }
-    bool wake = parked || conn->current;
-    lli_unlock(&conn->mu);
-    if (wake)
-        lli_conn_unpark(conn);
-    if (missed) {
-        lli_request_stop(missed, why);
-        ll_request_unref(missed);
-    }
 }
 
 bool lli_conn_is_at_rest(ll_conn *conn)

@@ -47,6 +47,11 @@ struct ll_conn {
     bool writing;           /* a write transaction was open after the last request */
     bool needs_worker;      /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
+    struct {
+        bool on_loop;
+        enum lli_disk_guard guard;
+        const char *reason; /* static; NULL: nobody has looked */
+    } facts;                /* what facts.c has decided, for info.c */
 
     /* the loop of `holder` */
     struct lli_node hold_node;
@@ -133,6 +138,16 @@ bool lli_conn_complete(ll_conn *conn, ll_request *request);
 bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay);
 /* DELAYED -> READY, if it is. */
 void lli_conn_release(ll_conn *conn);
+
+/* Between conn.c and conn_wait.c. */
+
+/* Under mu. */
+void lli_conn_set_mode(ll_conn *conn, enum lli_conn_mode mode);
+/* The connection, READY, with a reference for the line, gets a worker; if there is no thread at all, what is
+ * queued fails. `unpark` as lli_crew_ready(). */
+void lli_conn_call_worker(ll_conn *conn, bool unpark);
+/* Puts a request that met a lock back to the front. False: the connection is parked and no longer ours. */
+bool lli_conn_park(ll_conn *conn, ll_request *request, uint64_t span_ns);
 
 /* PARKED -> READY, or a note for one that is about to be parked. Any thread. */
 void lli_conn_unpark(ll_conn *conn);

@@ -68,22 +68,27 @@ static bool learn_cache(ll_conn *conn)
     return true;
 }
 
-void lli_facts_learn(ll_conn *conn)
+/* Looks; gives the reason for what it finds. */
+static const char *look(ll_conn *conn)
 {
     struct lli_file_facts facts;
     char mode[32];
     conn->can_inline = conn->writes_late = conn->cookie_known = false;
-    if (!conn->db.handle || lli_db_in_transaction(&conn->db))
-        return; /* later: an error of ours inside a user's transaction could end it */
+    conn->disk = LLI_DISK_UNKNOWN;
+    if (!conn->db.handle)
+        return "it could not be opened";
+    if (lli_db_in_transaction(&conn->db)) /* later: an error of ours could end it */
+        return "a transaction is open, in which nothing is looked up";
     conn->facts_stale = false;
     lli_snapshot_allow(&conn->db, NULL);
-    if (conn->path && strstr(conn->path, "cache=shared"))
-        return; /* a shared cache has one mutex for all, which a worker may hold for long */
+    if (conn->path && strstr(conn->path, "cache=shared")) /* a mutex that workers hold for long */
+        return "it uses a shared cache";
     lli_guard_arm(&conn->db.guard);
     conn->db.guard.stop = NULL; /* these statements belong to no request */
     conn->db.guard.deadline_ns = LLI_NEVER;
     if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
-        return;
+        return "nothing is known of its file";
+    conn->disk = facts.memory ? LLI_DISK_TMPFS : facts.guard;
     int attached = count_attached(conn);
     bool gated = facts.file && !facts.memory && attached == 0;
     if (conn->seat.gate && !gated && !lli_gate_concerned(&conn->seat))
@@ -92,24 +97,45 @@ void lli_facts_learn(ll_conn *conn)
         (void)lli_gate_join(&conn->seat, facts.device,
                             facts.inode); /* without: SQLite's own locks */
     if (conn->options.flags & LL_OPEN_NO_INLINE)
-        return;
-    if (!facts.memory && (!facts.file || facts.moved || !lli_disk_guard_guards(facts.guard)))
-        return;
+        return "it was opened so (LL_OPEN_NO_INLINE, or a shared cache)";
+    if (!facts.memory && !facts.file)
+        return "its file was not opened by looplite's VFS";
+    if (!facts.memory && facts.moved)
+        return "its file was moved or removed";
+    if (!facts.memory && facts.guard == LLI_DISK_NONE)
+        return "its reads do not come through looplite's hook";
+    if (!facts.memory && !lli_disk_guard_guards(facts.guard))
+        return "its file system may wait for a network or another process, or is not known";
     if (conn->file_key == 0)
         conn->file_key = facts.memory ? lli_cost_private_key()
                                       : lli_cost_file_key(facts.device, facts.inode);
     if (attached != 0)
-        return;
+        return "other databases are attached";
     if (!ask(conn, "PRAGMA main.journal_mode", mode, sizeof mode) || !learn_cache(conn)) {
         conn->facts_stale = true; /* locked: after the next request */
-        return;
+        return "its journal mode could not be asked for";
     }
-    conn->disk = facts.memory ? LLI_DISK_TMPFS : facts.guard;
     conn->writes_late = strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0 ||
                         strcmp(mode, "off") == 0;
     conn->can_inline = true;
     if (facts.file && strcmp(mode, "wal") == 0)
         lli_snapshot_allow(&conn->db, facts.file);
+    return facts.memory ? "there is no file to wait for"
+                        : "its file can be read without waiting for the disk";
+}
+
+static void publish(ll_conn *conn, const char *reason)
+{
+    lli_lock(&conn->mu);
+    conn->facts.on_loop = conn->can_inline;
+    conn->facts.guard = conn->disk;
+    conn->facts.reason = reason;
+    lli_unlock(&conn->mu);
+}
+
+void lli_facts_learn(ll_conn *conn)
+{
+    publish(conn, look(conn));
 }
 
 void lli_facts_forget(ll_conn *conn)
@@ -122,6 +148,8 @@ void lli_facts_forget(ll_conn *conn)
     if (conn->seat.gate)
         lli_gate_leave(&conn->seat);
     conn->can_inline = false;
+    conn->disk = LLI_DISK_UNKNOWN;
+    publish(conn, "the connection is closed");
 }
 
 void lli_facts_mind(ll_conn *conn, enum lli_kind kind)

@@ -1,0 +1,106 @@
+/* conn_wait.c: what a connection with work waits for, if not for a worker: a lock, or its loop; and what ends
+ * the wait. The drawing is in conn.c.
+ *
+ * Parking: the timer is armed before the mode becomes PARKED. A wake-up that comes between the two finds the
+ * connection OWNED and leaves `unpark_pending`; the owner sees it when it wants to park and goes on.
+ *
+ * Waiting for the loop has no timer of its own here: which loop, and for how long, is delay.c's. Everybody may
+ * end it by moving the connection to READY; the loop finds that out when it comes. */
+#include "engine/conn.h"
+
+#include "platform/clock.h"
+
+bool lli_conn_park(ll_conn *conn, ll_request *request, uint64_t span_ns)
+{
+    lli_crew_park(conn->crew, conn, lli_deadline_after(span_ns));
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    lli_request_park(request);
+    lli_list_push_front(&conn->queue, &request->queue_node);
+    bool go_on = conn->unpark_pending ||
+                 atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE;
+    if (!go_on)
+        lli_conn_set_mode(conn, LLI_CONN_PARKED);
+    lli_unlock(&conn->mu);
+    return go_on;
+}
+
+bool lli_conn_resume(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool mine = conn->mode == LLI_CONN_DELAYED;
+    if (mine)
+        lli_conn_set_mode(conn, LLI_CONN_OWNED);
+    lli_unlock(&conn->mu);
+    return mine;
+}
+
+bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay)
+{
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    bool waits = delay && !conn->needs_worker;
+    if (request) {
+        waits = waits && lli_list_empty(&conn->queue);
+        lli_request_requeue(request);
+        lli_list_push_front(&conn->queue, &request->queue_node);
+    }
+    lli_conn_set_mode(conn, waits ? LLI_CONN_DELAYED : LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    if (!waits)
+        lli_conn_call_worker(conn, false);
+    return waits;
+}
+
+void lli_conn_release(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool delayed = conn->mode == LLI_CONN_DELAYED;
+    if (delayed)
+        lli_conn_set_mode(conn, LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    if (delayed)
+        lli_conn_call_worker(conn, false);
+}
+
+void lli_conn_unpark(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool parked = conn->mode == LLI_CONN_PARKED;
+    if (parked)
+        lli_conn_set_mode(conn, LLI_CONN_READY);
+    else
+        conn->unpark_pending = true;
+    lli_cond_broadcast(&conn->poked);
+    lli_unlock(&conn->mu);
+    if (parked)
+        lli_conn_call_worker(conn, true);
+}
+
+void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
+{
+    lli_lock(&conn->mu);
+    if (conn->current)
+        atomic_store_explicit(&conn->current->stop, why, memory_order_relaxed);
+    bool parked = conn->mode == LLI_CONN_PARKED;
+    if (parked) { /* a statement that waits for a lock counts as running */
+        struct lli_node *first = lli_list_first(&conn->queue);
+        atomic_store_explicit(&LLI_CONTAINER_OF(first, ll_request, queue_node)->stop, why,
+                              memory_order_relaxed);
+    }
+    ll_request *missed = NULL; /* ... and so does one that was begun and waits for a page */
+    if (conn->mode == LLI_CONN_DELAYED) {
+        struct lli_node *first = lli_list_first(&conn->queue);
+        ll_request *waiting = LLI_CONTAINER_OF(first, ll_request, queue_node);
+        if (waiting->missed > 0)
+            missed = ll_request_ref(waiting);
+    }
+    bool wake = parked || conn->current;
+    lli_unlock(&conn->mu);
+    if (wake)
+        lli_conn_unpark(conn);
+    if (missed) {
+        lli_request_stop(missed, why);
+        ll_request_unref(missed);
+    }
+}
