@@ -19,8 +19,10 @@ typedef struct ll_engine_options {
                               live until the last of the engines is freed. */
     uint64_t turn_ns;      /* what runs on the loop itself may take this long per turn; 0: 0.5 ms */
     uint64_t attempt_ns;   /* and each try this long; 0: 0.2 ms */
-    bool host_turns; /* the host calls ll_engine_new_turn() whenever its loop comes round; without,
-                              the descriptor becomes readable when a turn has to end */
+    bool host_turns; /* the host calls ll_engine_new_turn() whenever its loop comes round, and gives
+                              way before it submits when ll_engine_turn_spent(); without, the descriptor
+                              becomes readable when a turn has to end, and what is submitted when its
+                              time is spent waits for the next dispatch */
 } ll_engine_options;
 
 /* Makes an engine for the calling thread's loop. Starts no thread.
@@ -36,7 +38,8 @@ LL_API LL_NODISCARD ll_status ll_engine_new(const ll_engine_options *options,
  */
 LL_API int ll_engine_fd(const ll_engine *engine);
 
-/* Runs the callbacks of what has finished and of the deadlines that have passed; never blocks.
+/* Runs what has waited for the loop, then the callbacks of what has finished and of the deadlines that have
+ * passed; never blocks.
  * Callbacks may submit, cancel, close, and free requests; they may not dispatch or free the engine.
  * Thread: loop. Owns: nothing. Errors: LL_EINVAL when called from inside a callback, LL_EFORK;
  * otherwise the number of callbacks is in *ret_count (may be NULL). Since: 0.1 */
@@ -54,8 +57,9 @@ LL_API LL_NODISCARD ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_
  * Thread: loop. Owns: nothing. Errors: none; does nothing after fork. Since: 0.1 */
 LL_API void ll_engine_new_turn(ll_engine *engine);
 
-/* Whether this turn's time is spent. What is submitted now goes to a worker; a host that can give way to
- * others (an await) should do so before it submits.
+/* Whether this turn's time is spent. What is submitted now runs in the next dispatch, for which the descriptor
+ * becomes readable, or, with ll_engine_options.host_turns, on a worker; a host that can give way to others (an
+ * await) should do so before it submits.
  * Thread: loop. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API bool ll_engine_turn_spent(const ll_engine *engine);
 

@@ -5,7 +5,10 @@
  *   A page is missing. The kernel has begun to read it: preadv2(RWF_NOWAIT) starts reading ahead before it
  *   says EAGAIN ([M] Linux 6.18, ext4, 2 000 random pages of a cold file: the refused call took 17 us, the
  *   page was there after 48 us at the median, 99.6 % of them after 100 us, all after 150). So the connection
- *   waits for RETRY_NS on a timer of the engine, and the same request is tried again. A second miss goes to a
+ *   waits for retry_ns on a timer of the engine, and the same request is tried again. ([M] 600 cold reads one
+ *   after the other, from Python: 95 % of the retries hit whether after 100, 150 or 200 us, the rest missed
+ *   the next level of the tree; a read took 190, 240 and 290 us. By way of a worker it took 150 us, and two
+ *   threads, and five times the hops.) A second miss goes to a
  *   worker. So does a miss where that call does not start reading (mincore), and one with others queued
  *   behind it: a worker reads what they all need without a hop for each.
  *
@@ -44,7 +47,7 @@ enum {
     COST_OF_A_SECOND_MISS = 2,
     PAUSE = 64
 };
-static const uint64_t retry_ns = LLI_MS / 5;
+static const uint64_t retry_ns = LLI_MS / 10;
 
 /* ---- membership ---- */
 

@@ -6,6 +6,7 @@
 #include "engine/delay.h"
 
 #include <poll.h>
+#include <pthread.h>
 
 static const char point_read[] = "SELECT x FROM t WHERE id = 7";
 
@@ -432,6 +433,84 @@ static void a_held_snapshot_is_let_go(void **state)
     end(&d);
 }
 
+/* ---- with true threads ---- */
+
+enum {
+    ROUNDS = 200
+};
+
+struct other_loop {
+    ll_engine *first; /* whose workers it shares */
+    ll_conn *conn;
+    unsigned wrong;
+};
+
+/* Asks the same connection from a loop of its own. */
+static void *other_loop(void *arg)
+{
+    struct other_loop *self = arg;
+    ll_engine *engine = NULL;
+    ll_engine_options options = {.workers_of = self->first, .turn_ns = 1, .attempt_ns = T_HOUR};
+    if (ll_engine_new(&options, &engine) != LL_OK) {
+        self->wrong++;
+        return NULL;
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        ll_request *requests[2] = {NULL, NULL};
+        ll_submit how = {.engine = engine};
+        self->wrong += ll_engine_dispatch(engine, NULL) != LL_OK;
+        for (int k = 0; k < 2; k++)
+            self->wrong += ll_query(self->conn, point_read, NULL, 0, &how, &requests[k]) < 0;
+        if (i % 3 == 0)
+            self->wrong += ll_request_cancel(requests[0]) != LL_OK;
+        for (int k = 0; k < 2; k++) {
+            ll_status status = ll_request_wait(requests[k]);
+            self->wrong += status != LL_OK && status != LL_ECANCELLED && status != LL_ESQL;
+            ll_request_unref(requests[k]);
+        }
+    }
+    ll_engine_free(engine);
+    return NULL;
+}
+
+/* Two loops and the workers take one connection from each other, while pages are missed and turns spent. */
+static void a_connection_of_two_loops(void **state)
+{
+    t_env *t = *state;
+    world_needs_guarded_files(t);
+    lli_cost_clear();
+    t_engine(t, &(ll_engine_options){.turn_ns = 1, .attempt_ns = T_HOUR});
+    ll_conn *conn = t_open(t, "a.db");
+    t_exec(conn, "CREATE TABLE t(id INTEGER PRIMARY KEY, x)");
+    struct other_loop other = {.first = t->engine, .conn = conn};
+    pthread_t thread;
+    T_CHECK(pthread_create(&thread, NULL, other_loop, &other) == 0);
+    size_t told = 0, wanted = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        ll_request *requests[3];
+        lli_fault_arm(LLI_FAULT_ATTEMPT, 1 + (unsigned)i % 5);
+        for (int k = 0; k < 3; k++) {
+            ll_submit how = {.done = t_count, .user = &told};
+            const char *text = k == 2 && i % 8 == 0 ? "INSERT INTO t(x) VALUES(1)" : point_read;
+            ll_status status = ll_query(conn, text, NULL, 0, &how, &requests[k]);
+            T_CHECK(status >= 0);
+            wanted += status == LL_PENDING;
+        }
+        if (i % 4 == 0)
+            T_CHECK(ll_request_cancel(requests[1]) == LL_OK);
+        if (i % 16 == 0)
+            T_CHECK(ll_conn_interrupt(conn) == LL_OK);
+        t_until(t->engine, &told, wanted);
+        for (int k = 0; k < 3; k++)
+            ll_request_unref(requests[k]);
+    }
+    lli_fault_disarm();
+    T_CHECK(pthread_join(thread, NULL) == 0);
+    T_EQUAL(other.wrong, 0);
+    T_EQUAL(told, wanted);
+    t_close(conn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +525,7 @@ int main(void)
         T_TEST(kept_for_the_next_turn),
         T_TEST(what_does_not_fit),
         T_TEST(a_held_snapshot_is_let_go),
+        T_TEST(a_connection_of_two_loops),
     };
     return T_RUN(tests);
 }
