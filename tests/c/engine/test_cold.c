@@ -44,110 +44,139 @@ static void make_file(const char *path)
 }
 
 /* A connection that knows the statement, and has seen its pages; SQLite's own cache has them no longer. */
-static ll_conn *open_known(ll_engine *engine, const char *path)
+static ll_conn *open_known(struct world *w, const char *path)
 {
     static const char *const small[] = {"cache_size=0", NULL};
     ll_open_options options = {.pragmas = small};
-    ll_conn *conn = t_open_with(engine, path, &options);
-    for (int i = 0; i < 3; i++)
-        t_exec(conn, point_read);
-    T_CHECK(ll_engine_dispatch(engine, NULL) == LL_OK);
+    ll_conn *conn = NULL;
     ll_request *request = NULL;
-    T_CHECK(ll_exec(conn, point_read, NULL, 0, NULL, &request) ==
-            LL_OK); /* on the loop, when warm */
+    T_CHECK(ll_conn_open(w->step.engine, path, &options, NULL, &conn, &request) == LL_PENDING);
+    lli_step_settle(&w->step);
+    t_is(request, LL_OK, LL_APPLIED);
     ll_request_unref(request);
+    for (int i = 0; i < 3; i++)
+        world_exec(w, conn, point_read);
     return conn;
 }
 
-/* Reads until a page was missing; NULL if it never is. */
-static ll_request *read_cold(ll_engine *engine, ll_conn *conn, const char *path)
+/* Reads until a page was missing; NULL if it never is. Nothing but the submission has been done then. */
+static ll_request *read_cold(struct world *w, ll_conn *conn, const char *path)
 {
     for (int i = 0; i < DROPS; i++) {
-        uint64_t misses = t_stats(engine).misses;
+        uint64_t misses = world_stats(w).misses;
         ll_request *request = NULL;
         t_in_child(drop, (void *)(uintptr_t)path);
-        T_CHECK(ll_engine_dispatch(engine, NULL) == LL_OK);
-        ll_status status = ll_exec(conn, point_read, NULL, 0, NULL, &request);
-        T_CHECK(status >= 0);
-        if (t_stats(engine).misses > misses)
+        T_CHECK(ll_engine_dispatch(w->step.engine, NULL) == LL_OK);
+        T_CHECK(ll_exec(conn, point_read, NULL, 0, NULL, &request) >= 0);
+        if (world_stats(w).misses > misses)
             return request;
-        T_CHECK(status == LL_OK || ll_request_wait(request) == LL_OK);
+        lli_step_settle(&w->step);
+        t_is(request, LL_OK, LL_APPLIED);
         ll_request_unref(request);
     }
     return NULL;
 }
 
-/* A generous engine: what is tried does not depend on the machine's speed. */
-static const ll_engine_options generous = {.turn_ns = T_HOUR, .attempt_ns = T_HOUR};
+static void finish(struct world *w, ll_request *request)
+{
+    lli_step_settle(&w->step);
+    t_is(request, LL_OK, LL_APPLIED);
+    ll_request_unref(request);
+}
 
 static void on_the_temporary_files(void **state)
 {
     t_env *t = *state;
-    t_engine(t, &generous);
+    struct world w;
+    world_begin(&w, t);
     const char *path = t_path(t, "cold.db");
     make_file(path);
-    ll_conn *probe = t_open_with(t->engine, path, NULL);
-    enum lli_disk_guard guard = probe->disk;
-    t_close(probe);
-    if (guard != LLI_DISK_NOWAIT) {
+    ll_conn *conn = open_known(&w, path);
+    ll_request *request = NULL;
+    if (conn->disk != LLI_DISK_NOWAIT)
         print_message("skipped: the guard of the temporary files is \"%s\"\n",
-                      lli_disk_guard_name(guard));
-        skip();
-    }
-    ll_conn *conn = open_known(t->engine, path);
-    ll_stats before = t_stats(t->engine);
-    ll_request *request = read_cold(t->engine, conn, path);
-    if (!request) {
+                      lli_disk_guard_name(conn->disk));
+    ll_stats before = world_stats(&w);
+    if (conn->disk == LLI_DISK_NOWAIT && !(request = read_cold(&w, conn, path)))
         print_message("skipped: the pages could not be dropped from the cache\n");
-        t_close(conn);
+    if (!request) {
+        world_close(&w, conn);
+        world_end(&w);
         skip();
     }
-    ll_stats after = t_stats(t->engine);
+    ll_stats after = world_stats(&w);
     T_EQUAL(after.retries, before.retries + 1);
     T_EQUAL(after.bounced_disk, before.bounced_disk + 1);
     T_EQUAL(after.hops, before.hops);
     t_in_child(fill, (void *)(uintptr_t)path); /* by now they are there, whatever the disk does */
-    T_CHECK(ll_request_wait(request) == LL_OK);
-    after = t_stats(t->engine);
+    finish(&w, request);
+    after = world_stats(&w);
     T_EQUAL(after.retry_hits, before.retry_hits + 1);
     T_EQUAL(after.worker_runs, before.worker_runs);
-    ll_request_unref(request);
     /* Without help: it hits, or a worker ends it. */
-    before = after;
-    request = read_cold(t->engine, conn, path);
+    request = read_cold(&w, conn, path);
     if (request) {
-        T_CHECK(ll_request_wait(request) == LL_OK);
-        after = t_stats(t->engine);
+        finish(&w, request);
+        before = after;
+        after = world_stats(&w);
         T_EQUAL(after.retries, before.retries + 1);
         T_EQUAL(after.retry_hits - before.retry_hits + after.worker_runs - before.worker_runs, 1);
-        ll_request_unref(request);
     }
-    t_close(conn);
+    world_close(&w, conn);
+    world_end(&w);
 }
 
 static void in_memory(void **state)
 {
-    t_env *t = *state;
-    char folder[] = "/dev/shm/looplite-cold-XXXXXX";
+    char folder[] = "/dev/shm/looplite-cold-XXXXXX", path[128];
+    struct world w;
     if (!mkdtemp(folder)) {
         print_message("skipped: no /dev/shm\n");
         skip();
     }
-    t_engine(t, &generous);
-    char path[128];
+    world_begin(&w, *state);
     snprintf(path, sizeof path, "%s/cold.db", folder);
     make_file(path);
-    ll_conn *conn = open_known(t->engine, path);
-    T_EQUAL(conn->disk, LLI_DISK_TMPFS);
-    ll_stats before = t_stats(t->engine);
-    T_CHECK(!read_cold(t->engine, conn, path)); /* nothing can be dropped, nothing is missed */
-    ll_stats after = t_stats(t->engine);
-    T_EQUAL(after.inline_hits, before.inline_hits + DROPS);
-    T_EQUAL(after.misses, before.misses);
-    T_EQUAL(after.worker_runs, before.worker_runs);
-    t_close(conn);
+    ll_conn *conn = open_known(&w, path);
+    if (conn->disk == LLI_DISK_TMPFS) {
+        ll_stats before = world_stats(&w);
+        T_CHECK(!read_cold(&w, conn, path)); /* nothing can be dropped, nothing is missed */
+        ll_stats after = world_stats(&w);
+        T_EQUAL(after.inline_hits, before.inline_hits + DROPS);
+        T_EQUAL(after.misses, before.misses);
+        T_EQUAL(after.worker_runs, before.worker_runs);
+    } else {
+        print_message("skipped: the guard of /dev/shm is \"%s\"\n",
+                      lli_disk_guard_name(conn->disk));
+    }
+    world_close(&w, conn);
+    world_end(&w);
     remove(path);
     rmdir(folder);
+}
+
+static void on_a_mounted_overlay(t_env *t)
+{
+    struct world w;
+    const char *path = t_path(t, "merged/cold.db");
+    world_begin(&w, t);
+    make_file(path);
+    ll_conn *conn = open_known(&w, path);
+    ll_stats before = world_stats(&w);
+    ll_request *request = conn->disk == LLI_DISK_MINCORE ? read_cold(&w, conn, path) : NULL;
+    if (request) {
+        T_EQUAL(world_stats(&w).bounced_disk, before.bounced_disk + 1);
+        T_CHECK(world_move(&w, request)); /* a worker, at once */
+        ll_stats after = world_stats(&w);
+        T_EQUAL(after.retries, before.retries);
+        T_EQUAL(after.worker_runs, before.worker_runs + 1);
+        finish(&w, request);
+    } else {
+        fprintf(stderr, "skipped: nothing is missed under the guard \"%s\"\n",
+                lli_disk_guard_name(conn->disk));
+    }
+    world_close(&w, conn);
+    world_end(&w);
 }
 
 /* In a process that has mounted one, for itself alone. */
@@ -160,36 +189,11 @@ static int overlay(void *arg)
         T_CHILD(mkdir(t_path(t, names[i]), 0700) == 0);
     snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", t_path(t, "lower"),
              t_path(t, "upper"), t_path(t, "work"));
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("overlay", t_path(t, "merged"), "overlay", 0, options) != 0) {
+    if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mount("overlay", t_path(t, "merged"), "overlay", 0, options) == 0)
+        on_a_mounted_overlay(t);
+    else
         fprintf(stderr, "skipped: no overlay can be mounted: %s\n", strerror(errno));
-        return 0;
-    }
-    ll_engine *engine = NULL;
-    T_CHILD(ll_engine_new(&generous, &engine) == LL_OK);
-    const char *path = t_path(t, "merged/cold.db");
-    make_file(path);
-    ll_conn *conn = open_known(engine, path);
-    if (conn->disk == LLI_DISK_MINCORE) {
-        ll_stats before = t_stats(engine);
-        ll_request *request = read_cold(engine, conn, path);
-        ll_stats after = t_stats(engine);
-        if (request) {
-            T_CHILD(ll_request_wait(request) == LL_OK);
-            after = t_stats(engine);
-            T_CHILD(after.retries == before.retries);
-            T_CHILD(after.bounced_disk == before.bounced_disk + 1);
-            T_CHILD(after.worker_runs == before.worker_runs + 1);
-            ll_request_unref(request);
-        } else {
-            fprintf(stderr, "skipped: an overlay's pages could not be dropped\n");
-        }
-    } else {
-        fprintf(stderr, "skipped: this overlay's guard is \"%s\"\n",
-                lli_disk_guard_name(conn->disk));
-    }
-    t_close(conn);
-    ll_engine_free(engine);
     return 0;
 }
 
