@@ -32,7 +32,8 @@ typedef struct ll_stats {
     uint64_t bounced_mutex;   /* a worker held a mutex of SQLite's, */
     uint64_t bounced_foreign; /* foreign code */
     uint64_t handovers;  /* live statements handed from the loop to a worker between two rows */
-    uint64_t stalls;     /* work on the loop that took longer than a turn may */
+    uint64_t stalls;     /* work on the loop that took longer than a turn may, and writes on
+                                     the loop that had to wait for a page */
     uint64_t misses;     /* pages that were not in the kernel's cache, met on the loop */
     uint64_t retries;    /* requests that waited for such a page, to be tried again on the loop */
     uint64_t retry_hits; /* of these, found it and ran there */

@@ -225,7 +225,8 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
     if (result == LLI_RUN_PARK)
         lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
-    if (attempt->bounce == LLI_BOUNCE_TIME || result == LLI_RUN_LIVE)
+    bool waited = attempt->shielded && attempt->misses > 0;
+    if (attempt->bounce == LLI_BOUNCE_TIME || result == LLI_RUN_LIVE || waited)
         lli_cost_overran(cost);
     else if (attempt->bounce == LLI_BOUNCE_FOREIGN)
         lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
@@ -247,6 +248,8 @@ static void count_misses(ll_engine *engine, ll_conn *conn, ll_request *request,
         engine->turn_misses += attempt->misses;
     if (attempt->bounce == LLI_BOUNCE_DISK)
         request->missed++;
+    if (attempt->shielded)
+        atomic_fetch_add_explicit(&engine->stats.stalls, 1, memory_order_relaxed);
 }
 
 enum lli_inline lli_inline_try_owned(ll_request *request)

@@ -43,11 +43,12 @@ static void make_file(const char *path)
                "INSERT INTO t(id, x) " T_ENDLESS "SELECT x, zeroblob(3000) FROM c LIMIT 1000");
 }
 
-/* A connection that knows the statement, and has seen its pages; SQLite's own cache has them no longer. */
-static ll_conn *open_known(struct world *w, const char *path)
+/* A connection that knows the statement, and has seen its pages; SQLite's own cache has them no
+ * longer, unless it is wanted. */
+static ll_conn *open_known(struct world *w, const char *path, bool cache)
 {
     static const char *const small[] = {"cache_size=0", NULL};
-    ll_open_options options = {.pragmas = small};
+    ll_open_options options = {.pragmas = cache ? NULL : small};
     ll_conn *conn = NULL;
     ll_request *request = NULL;
     T_CHECK(ll_conn_open(w->step.engine, path, &options, NULL, &conn, &request) == LL_PENDING);
@@ -91,7 +92,7 @@ static void on_the_temporary_files(void **state)
     world_begin(&w, t);
     const char *path = t_path(t, "cold.db");
     make_file(path);
-    ll_conn *conn = open_known(&w, path);
+    ll_conn *conn = open_known(&w, path, false);
     ll_request *request = NULL;
     if (conn->disk != LLI_DISK_NOWAIT)
         print_message("skipped: the guard of the temporary files is \"%s\"\n",
@@ -126,6 +127,43 @@ static void on_the_temporary_files(void **state)
     world_end(&w);
 }
 
+/* A write cannot be ended half done: it waits, says so, and is not tried again at once. */
+static void inside_a_write(void **state)
+{
+    static const char insert[] = "INSERT INTO t(id, x) VALUES(5000, 'x')"; /* into the last page */
+    t_env *t = *state;
+    struct world w;
+    world_begin(&w, t);
+    const char *path = t_path(t, "cold.db");
+    make_file(path);
+    t_file_sql(path, "PRAGMA journal_mode=WAL");
+    bool missed = false;
+    for (int i = 0; i < DROPS && !missed; i++) {
+        ll_conn *conn = open_known(&w, path, true); /* one that would spill is not tried */
+        if (conn->disk != LLI_DISK_NOWAIT)
+            i = DROPS;
+        world_exec(&w, conn, "BEGIN IMMEDIATE");
+        world_exec(&w, conn, "INSERT INTO t(id, x) VALUES(-1, 'x')"); /* the schema is known */
+        t_in_child(drop, (void *)(uintptr_t)path);
+        ll_stats before = world_stats(&w);
+        bool on_loop = world_exec(&w, conn, insert);
+        ll_stats after = world_stats(&w);
+        missed = on_loop && after.misses > before.misses;
+        if (missed) {
+            T_EQUAL(after.stalls, before.stalls + 1);
+            T_EQUAL(after.retries, before.retries);
+            world_exec(&w, conn, "ROLLBACK");
+            world_exec(&w, conn, "BEGIN IMMEDIATE");
+            T_CHECK(!world_exec(&w, conn, insert)); /* on probation */
+        }
+        world_exec(&w, conn, "ROLLBACK");
+        world_close(&w, conn);
+    }
+    if (!missed)
+        print_message("skipped: no write on the loop missed a page\n");
+    world_end(&w);
+}
+
 static void in_memory(void **state)
 {
     char folder[] = "/dev/shm/looplite-cold-XXXXXX", path[128];
@@ -137,7 +175,7 @@ static void in_memory(void **state)
     world_begin(&w, *state);
     snprintf(path, sizeof path, "%s/cold.db", folder);
     make_file(path);
-    ll_conn *conn = open_known(&w, path);
+    ll_conn *conn = open_known(&w, path, false);
     if (conn->disk == LLI_DISK_TMPFS) {
         ll_stats before = world_stats(&w);
         T_CHECK(!read_cold(&w, conn, path)); /* nothing can be dropped, nothing is missed */
@@ -161,7 +199,7 @@ static void on_a_mounted_overlay(t_env *t)
     const char *path = t_path(t, "merged/cold.db");
     world_begin(&w, t);
     make_file(path);
-    ll_conn *conn = open_known(&w, path);
+    ll_conn *conn = open_known(&w, path, false);
     ll_stats before = world_stats(&w);
     ll_request *request = conn->disk == LLI_DISK_MINCORE ? read_cold(&w, conn, path) : NULL;
     if (request) {
@@ -208,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(on_the_temporary_files),
+        T_TEST(inside_a_write),
         T_TEST(in_memory),
         T_TEST(on_an_overlay),
     };
