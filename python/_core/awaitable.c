@@ -251,7 +251,8 @@ static lp_step start(lp_call *call, bool now)
     if (!call->loop)
         return LP_ERROR;
     /* All calls give way alike, so those of one connection keep their order. */
-    if (!now && lp_loop_turn_over(call->loop))
+    if (!now && (call->op->flags & LP_OP_SMALL ? lp_loop_turn_over_small(call->loop)
+                                               : lp_loop_turn_over(call->loop)))
         return LP_TURN;
     if (lp_loop_turn_end(call->loop) < 0)
         return LP_ERROR;
@@ -589,7 +590,10 @@ static PyObject *call_get_running(PyObject *op, void *unused)
 PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *sql,
                       PyObject *argument)
 {
-    lp_call *call = (lp_call *)st->call_type->tp_alloc(st->call_type, 0);
+    enum { /* the array of values needs no zeros */
+        CLEARED = offsetof(lp_call, params) + offsetof(lp_params, few) - sizeof(PyObject)
+    };
+    lp_call *call = (lp_call *)lp_spare_take(&st->calls, st->call_type, CLEARED);
     if (!call)
         return NULL;
     call->st = st;
@@ -662,7 +666,7 @@ static void call_dealloc(PyObject *op)
     if (((lp_call *)op)->phase == LP_YIELDED && ((lp_call *)op)->op->cancelled)
         ((lp_call *)op)->op->cancelled((lp_call *)op);
     (void)call_clear(op);
-    type->tp_free(op);
+    lp_spare_give(&((lp_call *)op)->st->calls, op);
     Py_DECREF(type);
 }
 

@@ -34,6 +34,7 @@
 
 #include "awaitable.h"
 #include "errors.h"
+#include "running.h"
 
 /* What calls that finish at once may take of one turn of the loop: as the engine's own budget. */
 static const int64_t turn_ns = 500000;
@@ -194,11 +195,15 @@ fail:
 
 lp_loop *lp_loop_running(lp_state *st)
 {
-    PyObject *loop = PyObject_CallNoArgs(st->get_running_loop);
+    /* A fork moves the epoch on. */
+    bool known_last = last.epoch == st->loops_epoch && last.st == st;
+    if (known_last && last.loop == lp_running_peek(st))
+        return (lp_loop *)Py_NewRef((PyObject *)last.entry);
+    PyObject *loop = lp_running_ask(st);
     if (!loop)
         return NULL;
     lp_loop *entry = NULL;
-    if (last.loop == loop && last.epoch == st->loops_epoch && last.st == st) {
+    if (known_last && last.loop == loop) {
         entry = (lp_loop *)Py_NewRef((PyObject *)last.entry);
     } else if (loop == Py_None) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -285,12 +290,28 @@ int64_t lp_loop_turn_end(lp_loop *self)
     Py_DECREF(handle);
     ll_engine_new_turn(self->engine);
     self->turn_end = lp_now_ns() + turn_ns;
+    self->turn_over = false;
     return self->turn_end;
 }
 
-bool lp_loop_turn_over(const lp_loop *self)
+bool lp_loop_turn_over(lp_loop *self)
 {
-    return self->turn_end && lp_now_ns() >= self->turn_end;
+    if (!self->turn_end || self->turn_over)
+        return self->turn_end != 0;
+    self->unlooked = 0;
+    self->turn_over = lp_now_ns() >= self->turn_end;
+    return self->turn_over;
+}
+
+bool lp_loop_turn_over_small(lp_loop *self)
+{
+    enum {
+        CALLS_A_LOOK = 16
+    };
+    /* Who comes behind one that gave way gives way too: `turn_over` stays until the loop turns. */
+    if (++self->unlooked < CALLS_A_LOOK)
+        return self->turn_end && self->turn_over;
+    return lp_loop_turn_over(self);
 }
 
 /* The loop has come round. */
@@ -306,7 +327,7 @@ static PyObject *loop_turn(PyObject *op, PyObject *unused)
 
 PyObject *lp_loop_stats(lp_state *st)
 {
-    PyObject *running = PyObject_CallNoArgs(st->get_running_loop);
+    PyObject *running = lp_running_ask(st);
     if (!running)
         return NULL;
     bool in_loop = running != Py_None;
