@@ -254,10 +254,15 @@ static lp_step start(lp_call *call, bool now)
     if (!now && (call->op->flags & LP_OP_SMALL ? lp_loop_turn_over_small(call->loop)
                                                : lp_loop_turn_over(call->loop)))
         return LP_TURN;
-    if (lp_loop_turn_end(call->loop) < 0)
+    if (lp_loop_turn_begin(call->loop) < 0)
         return LP_ERROR;
     call->phase = LP_WAITING;
-    return call->op->start(call);
+    lp_step step = call->op->start(call);
+    /* What did not wait may have used time of this turn. */
+    if (step != LP_WAIT && step != LP_ERROR && step != LP_SHUN && !call->loop->turn_posted &&
+        lp_loop_turn_end(call->loop) < 0)
+        PyErr_Clear(); /* the loop is closing: what was done is done */
+    return step;
 }
 
 static lp_step finish(lp_call *call)

@@ -19,6 +19,7 @@ struct lp_loop {
     size_t connections; /* opened from this loop and not closed */
     bool reading;       /* the descriptor is registered with add_reader() */
     int64_t turn_end;   /* when this turn's time is spent; 0: nothing has used it yet */
+    bool turn_posted;   /* `_turn` will end it; if not, the next dispatch does */
     bool turn_over;     /* somebody has found it spent */
     unsigned unlooked;  /* small calls since the clock was looked at */
 };
@@ -36,6 +37,8 @@ int lp_loop_watch(lp_loop *loop);
 /* When the time of the loop's present turn is spent (lp_now_ns() time). The first who asks in a turn begins
  * it. -1 with an exception. */
 int64_t lp_loop_turn_end(lp_loop *loop);
+/* Begins a turn for a call that may only submit: nothing is posted. 0, or -1 with an exception. */
+int lp_loop_turn_begin(lp_loop *loop);
 /* Whether it is spent. */
 bool lp_loop_turn_over(lp_loop *loop);
 /* The same for calls that take far less than a microsecond: looks at the clock for some of them only. */
