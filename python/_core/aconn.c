@@ -39,6 +39,16 @@ int lp_conn_need(const lp_conn *conn)
     return -1;
 }
 
+PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name)
+{
+    /* A class derived from it may have a property of that name. */
+    if (offset == 0 || (PyObject *)Py_TYPE(conn->sqlite) != conn->st->sqlite3.Connection)
+        return PyObject_GetAttr(conn->sqlite, name);
+    PyObject *value;
+    memcpy(&value, (const char *)conn->sqlite + offset, sizeof value);
+    return Py_NewRef(value ? value : Py_None);
+}
+
 int lp_conn_is_legacy(const lp_conn *conn)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -626,8 +636,24 @@ static PyType_Spec conn_spec = {
     .slots = conn_slots,
 };
 
+/* Where a type keeps a member, as its own descriptor says; 0 if it is no plain object. */
+static Py_ssize_t member_at(PyObject *type, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(type, name);
+    Py_ssize_t offset = 0;
+    if (found && Py_TYPE(found) == &PyMemberDescr_Type) {
+        const PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        offset = member->type == T_OBJECT ? member->offset : 0;
+    }
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return offset;
+}
+
 int lp_conn_init(PyObject *module, lp_state *st)
 {
+    st->row_factory_at = member_at(st->sqlite3.Connection, st->names.row_factory);
+    st->text_factory_at = member_at(st->sqlite3.Connection, st->names.text_factory);
     st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL);
     if (!st->conn_type || lp_connect_init(module, st) < 0)
         return -1;

@@ -39,6 +39,10 @@ struct lp_conn {
 /* 0 when statements can be submitted; else -1 and the exception that Connection's methods raise. */
 int lp_conn_need(const lp_conn *conn);
 
+/* An attribute of the sqlite3.Connection that its C type keeps as a plain member at `offset` (0: not known);
+ * a new reference. */
+PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name);
+
 /* Which transaction the next DML statement shall open, by the connection's isolation_level and
  * autocommit. 0, or -1 with an exception. */
 int lp_conn_begin_mode(const lp_conn *conn, ll_begin *ret_begin);

@@ -90,17 +90,24 @@ void lp_cursor_take(lp_cursor *cursor, ll_request *request)
     }
 }
 
+PyObject *lp_cursor_lastrowid(const lp_cursor *cursor)
+{
+    if (!cursor->has_rowid)
+        Py_RETURN_NONE;
+    return PyLong_FromLongLong(cursor->rowid);
+}
+
 static int set_up(lp_cursor *cursor, lp_conn *conn)
 {
     PyObject *factory = Py_NewRef(Py_None);
     if (conn->sqlite) {
-        Py_SETREF(factory, PyObject_GetAttr(conn->sqlite, conn->st->names.row_factory));
+        Py_SETREF(factory,
+                  lp_conn_get(conn, conn->st->row_factory_at, conn->st->names.row_factory));
         if (!factory)
             return -1;
     }
     cursor->st = conn->st;
     Py_XSETREF(cursor->row_factory, factory);
-    Py_XSETREF(cursor->lastrowid, Py_NewRef(Py_None));
     Py_XSETREF(cursor->conn, (lp_conn *)Py_NewRef((PyObject *)conn));
     cursor->rowcount = -1;
     cursor->arraysize = 1;
@@ -112,7 +119,8 @@ static int set_up(lp_cursor *cursor, lp_conn *conn)
 lp_cursor *lp_cursor_new(lp_conn *conn)
 {
     lp_state *st = conn->st;
-    lp_cursor *cursor = (lp_cursor *)st->cursor_type->tp_alloc(st->cursor_type, 0);
+    lp_cursor *cursor = (lp_cursor *)lp_spare_take(&st->cursors, st->cursor_type,
+                                                   sizeof *cursor - sizeof(PyObject));
     if (cursor && set_up(cursor, conn) < 0)
         Py_CLEAR(cursor);
     return cursor;
@@ -256,6 +264,12 @@ static PyObject *get_rowcount(PyObject *op, void *unused)
     return PyLong_FromLongLong(((lp_cursor *)op)->rowcount);
 }
 
+static PyObject *get_lastrowid(PyObject *op, void *unused)
+{
+    (void)unused;
+    return lp_cursor_lastrowid((lp_cursor *)op);
+}
+
 static PyObject *get_row_factory(PyObject *op, void *unused)
 {
     (void)unused;
@@ -286,6 +300,7 @@ static PyGetSetDef cursor_getset[] = {
     {"description", get_description, NULL, "The columns of the result, or None.", NULL},
     {"rowcount", get_rowcount, NULL, "Rows changed by INSERT, UPDATE, DELETE, REPLACE; else -1.",
      NULL},
+    {"lastrowid", get_lastrowid, NULL, "last_insert_rowid() after the last execute().", NULL},
     {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
     {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -293,8 +308,6 @@ static PyGetSetDef cursor_getset[] = {
 
 static PyMemberDef cursor_members[] = {
     {"arraysize", T_PYSSIZET, offsetof(lp_cursor, arraysize), 0, "Rows of a fetchmany()."},
-    {"lastrowid", T_OBJECT, offsetof(lp_cursor, lastrowid), READONLY,
-     "last_insert_rowid() after the last execute()."},
     {"_conn", T_OBJECT, offsetof(lp_cursor, conn), READONLY, "The Connection."},
     {"__dictoffset__", T_PYSSIZET, offsetof(lp_cursor, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_cursor, weakrefs), READONLY, NULL},
@@ -356,9 +369,11 @@ static void cursor_dealloc(PyObject *op)
         PyMem_Free(cursor->batches);
     Py_CLEAR(cursor->dict);
     Py_CLEAR(cursor->row_factory);
-    Py_CLEAR(cursor->lastrowid);
     Py_CLEAR(cursor->conn);
-    type->tp_free(op);
+    if (cursor->st && type == cursor->st->cursor_type)
+        lp_spare_give(&cursor->st->cursors, op);
+    else
+        type->tp_free(op);
     Py_DECREF(type);
 }
 

@@ -23,8 +23,9 @@ typedef struct lp_cursor {
     PyObject *shape;       /* what the row factory gets; NULL before */
     PyObject
         *converters; /* of the columns; None: none has one; NULL before, and with detect_types 0 */
-    PyObject *lastrowid;
     int64_t rowcount;
+    int64_t rowid;  /* what lastrowid shows, if has_rowid */
+    bool has_rowid; /* a statement was executed */
     Py_ssize_t arraysize;
     ll_columns *columns; /* of the rows below; NULL: no rows */
     ll_cursor *rest;     /* goes on where the batches end; NULL: they are all there is */
@@ -49,6 +50,9 @@ void lp_cursor_reset(lp_cursor *cursor);
 
 /* Takes the rows out of a finished request: its columns, batches and what goes on after them. */
 void lp_cursor_take(lp_cursor *cursor, ll_request *request);
+
+/* The attribute; a new reference. */
+PyObject *lp_cursor_lastrowid(const lp_cursor *cursor);
 
 /* 0 when calls may be made on it; else -1 and the exception. */
 int lp_cursor_need(const lp_cursor *cursor);

@@ -179,10 +179,19 @@ int lp_call_check(lp_call *call)
 
 /* ---- steps ------------------------------------------------------------------------------------- */
 
+/* It begins, or never will. */
+static void sate(lp_call *call)
+{
+    if (call->starving)
+        call->loop->starving--;
+    call->starving = false;
+}
+
 /* Lets go of all but what the worker may still read and what the result is. */
 static void over(lp_call *call)
 {
     call->phase = LP_OVER;
+    sate(call);
     Py_CLEAR(call->future);
     Py_CLEAR(call->thrown);
     if (!call->list) {
@@ -239,6 +248,30 @@ static void detach(lp_call *call)
         call->op->cancelled(call);
 }
 
+/* Whether it has to let the loop turn before it begins. A task that makes one call after the other would
+ * have each turn for itself: it is the first to go on when time is whole again, and all others find it
+ * spent. So who has given way often goes first, and those who have not wait for the next turn. */
+static bool gives_way(const lp_call *call)
+{
+    lp_loop *loop = call->loop;
+    if (loop->starving > 0 && !call->starving)
+        return true;
+    return call->op->flags & LP_OP_SMALL && !call->starving ? lp_loop_turn_over_small(loop)
+                                                            : lp_loop_turn_over(loop);
+}
+
+static void give_way(lp_call *call)
+{
+    enum {
+        PATIENCE = 16
+    };
+    call->awaited = true;
+    if (!call->starving && ++call->gave_way >= PATIENCE) {
+        call->starving = true;
+        call->loop->starving++;
+    }
+}
+
 /* `now`: even if this turn's time is spent. */
 static lp_step start(lp_call *call, bool now)
 {
@@ -251,12 +284,18 @@ static lp_step start(lp_call *call, bool now)
     if (!call->loop)
         return LP_ERROR;
     /* All calls give way alike, so those of one connection keep their order. */
-    if (!now && lp_loop_turn_over(call->loop))
+    if (!now && gives_way(call))
         return LP_TURN;
-    if (lp_loop_turn_end(call->loop) < 0)
+    sate(call);
+    if (lp_loop_turn_begin(call->loop) < 0)
         return LP_ERROR;
     call->phase = LP_WAITING;
-    return call->op->start(call);
+    lp_step step = call->op->start(call);
+    /* What did not wait may have used time of this turn. */
+    if (step != LP_WAIT && step != LP_ERROR && step != LP_SHUN && !call->loop->turn_posted &&
+        lp_loop_turn_end(call->loop) < 0)
+        PyErr_Clear(); /* the loop is closing: what was done is done */
+    return step;
 }
 
 static lp_step finish(lp_call *call)
@@ -328,7 +367,7 @@ static PySendResult advance(lp_call *call, PyObject **ret)
             detach(call);
         break;
     case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
-        call->awaited = true;
+        give_way(call);
         *ret = Py_NewRef(Py_None);
         sent = PYGEN_NEXT;
         break;
@@ -471,8 +510,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
     const char *outcome = call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
     switch (call->phase) {
     case LP_NEW:
-        if (call->awaited && (call->op->flags & LP_OP_SHIELD)) {
-            /* It gave way before it began, but happens all the same. */
+        if (call->awaited && (call->op->flags & (LP_OP_SHIELD | LP_OP_DETACH)) == LP_OP_SHIELD) {
+            /* It gave way before it began, but happens all the same (an opening does not: who would close?). */
             lp_step step = start(call, true);
             while (step == LP_AGAIN)
                 step = finish(call);
@@ -589,7 +628,10 @@ static PyObject *call_get_running(PyObject *op, void *unused)
 PyObject *lp_call_new(lp_state *st, const lp_op *op, PyObject *owner, PyObject *sql,
                       PyObject *argument)
 {
-    lp_call *call = (lp_call *)st->call_type->tp_alloc(st->call_type, 0);
+    enum { /* the array of values needs no zeros */
+        CLEARED = offsetof(lp_call, params) + offsetof(lp_params, few) - sizeof(PyObject)
+    };
+    lp_call *call = (lp_call *)lp_spare_take(&st->calls, st->call_type, CLEARED);
     if (!call)
         return NULL;
     call->st = st;
@@ -622,6 +664,7 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
 static int call_clear(PyObject *op)
 {
     lp_call *call = (lp_call *)op;
+    sate(call);
     ll_request_unref(call->request);
     call->request = NULL;
     lp_params_done(&call->params);
@@ -662,7 +705,7 @@ static void call_dealloc(PyObject *op)
     if (((lp_call *)op)->phase == LP_YIELDED && ((lp_call *)op)->op->cancelled)
         ((lp_call *)op)->op->cancelled((lp_call *)op);
     (void)call_clear(op);
-    type->tp_free(op);
+    lp_spare_give(&((lp_call *)op)->st->calls, op);
     Py_DECREF(type);
 }
 

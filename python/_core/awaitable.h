@@ -20,7 +20,8 @@ typedef enum lp_step {
 enum {
     LP_OP_SHIELD = 1u << 0, /* happens all the same when its task is cancelled */
     LP_OP_QUIET = 1u << 1,  /* may be dropped without being awaited */
-    LP_OP_DETACH = 1u << 2  /* a cancelled task does not wait for it */
+    LP_OP_DETACH = 1u << 2, /* a cancelled task does not wait for it */
+    LP_OP_SMALL = 1u << 3   /* takes far less than a microsecond, unless it submits */
 };
 
 /* One kind of call. */
@@ -71,6 +72,8 @@ struct lp_call {
     ll_status status; /* of the request, once `finished` */
     ll_outcome outcome;
     uint8_t phase;
+    uint8_t gave_way;    /* how often it has let the loop turn before it began */
+    bool starving;       /* counted in loop->starving */
     bool awaited;        /* though NEW: it lets the loop turn before it begins */
     bool running;        /* inside a step: no step inside a step */
     bool finished;       /* the request has called back */
@@ -80,7 +83,8 @@ struct lp_call {
     bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
 
-    lp_params params; /* read by the worker until the request has finished */
+    lp_params
+        params; /* read by the worker until the request has finished; last: see lp_call_new() */
 };
 
 /* A call that does nothing until it is awaited. `owner` must not be NULL; `sql`, `argument` may. */

@@ -112,15 +112,6 @@ static lp_step give_cursor(lp_call *call)
     return LP_DONE;
 }
 
-static void set_lastrowid(lp_cursor *cursor, int64_t rowid)
-{
-    PyObject *value = PyLong_FromLongLong(rowid);
-    if (value)
-        Py_XSETREF(cursor->lastrowid, value);
-    else
-        PyErr_Clear();
-}
-
 /* ---- execute ----------------------------------------------------------------------------------- */
 
 /* Whether a text holds no statement at all: spaces, semicolons, comments. */
@@ -139,6 +130,14 @@ static bool is_blank(const char *sql)
     }
 }
 
+/* Only DML begins a transaction by itself: for what begins with another letter the connection need not be
+ * asked whether it is to. */
+static bool may_be_dml(const char *sql)
+{
+    char first = (char)(sql[0] | 0x20);
+    return first < 'a' || first > 'z' || strchr("iudr", first) != NULL;
+}
+
 static lp_step execute_start(lp_call *call)
 {
     lp_step step = begin(call);
@@ -149,7 +148,7 @@ static lp_step execute_start(lp_call *call)
     if (PyUnicode_Check(call->sql)) /* a text that is wrong ends the old statement too */
         lp_cursor_reset(target_of(call));
     sql.text = lp_sql_text(call->st, "execute", call->sql, &sql.size);
-    if (!sql.text || lp_conn_begin_mode(conn, &sql.begin_before) < 0)
+    if (!sql.text || (may_be_dml(sql.text) && lp_conn_begin_mode(conn, &sql.begin_before) < 0))
         return LP_ERROR;
     /* Adapters may run in here, and anything with them. */
     if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0 ||
@@ -170,8 +169,10 @@ static void execute_record(lp_call *call)
         return;
     lp_cursor *cursor = target_of(call);
     cursor->rowcount = ll_request_is_dml(call->request) ? ll_request_changes(call->request) : -1;
-    if (!is_blank(PyUnicode_AsUTF8(call->sql))) /* cached: submitted with it */
-        set_lastrowid(cursor, ll_request_rowid(call->request));
+    if (!is_blank(PyUnicode_AsUTF8(call->sql))) { /* cached: submitted with it */
+        cursor->rowid = ll_request_rowid(call->request);
+        cursor->has_rowid = true;
+    }
     lp_cursor_take(cursor, call->request);
 }
 
@@ -209,7 +210,9 @@ static lp_step insert_finish(lp_call *call)
     if (lp_call_check(call) < 0)
         return LP_ERROR;
     lp_cursor *cursor = target_of(call);
-    PyObject *row = PyTuple_Pack(1, cursor->lastrowid);
+    PyObject *rowid = lp_cursor_lastrowid(cursor);
+    PyObject *row = rowid ? PyTuple_Pack(1, rowid) : NULL;
+    Py_XDECREF(rowid);
     lp_cursor_reset(cursor);
     if (row && cursor->row_factory != Py_None) {
         PyObject *description = Py_BuildValue("((sOOOOOO))", "last_insert_rowid()", Py_None,

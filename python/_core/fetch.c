@@ -47,7 +47,7 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
 {
     lp_state *st = cursor->st;
     *d = (lp_decoder){.st = st, .columns = cursor->columns};
-    PyObject *factory = PyObject_GetAttr(cursor->conn->sqlite, st->names.text_factory);
+    PyObject *factory = lp_conn_get(cursor->conn, st->text_factory_at, st->names.text_factory);
     if (!factory)
         return -1;
     if (factory == (PyObject *)&PyUnicode_Type)
@@ -330,6 +330,7 @@ static lp_step fetchone_step(lp_call *call)
 }
 
 const lp_op lp_op_fetchone = {
+    .flags = LP_OP_SMALL,
     .name = "Cursor.fetchone",
     .start = fetchone_step,
     .record = fetch_record,

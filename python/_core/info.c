@@ -6,6 +6,7 @@
 #include "aconn.h"
 #include "errors.h"
 #include "loop.h"
+#include "running.h"
 #include "sqlite_table.h"
 
 #include <looplite/info.h>
@@ -25,7 +26,7 @@ static int put(PyObject *dict, const char *key, PyObject *value)
 static ll_engine *engine_of_now(lp_state *st, lp_loop **ret_loop)
 {
     *ret_loop = NULL;
-    PyObject *running = PyObject_CallNoArgs(st->get_running_loop);
+    PyObject *running = lp_running_ask(st);
     if (!running)
         return NULL;
     bool in_loop = running != Py_None;

@@ -23,7 +23,8 @@
  *
  * Turns. What finishes at once never lets others run, so its time is bounded per turn of the loop, for all
  * tasks together: the first call of a turn notes when the turn's time will be spent, and posts `_turn`
- * with call_soon(), which runs when the loop comes round. A call that finds the time spent lets the loop
+ * with call_soon(), which runs when the loop comes round. (A call that only submits posts nothing, for
+ * that would make the loop look at its descriptors once more; the dispatch of its answer ends the turn.) A call that finds the time spent lets the loop
  * turn before it does anything; whoever decodes rows or converts parameters stops there and goes on in the
  * next turn. Only `_turn` begins a new one: a task that gives way does not ([M] a budget that each task
  * renews for itself lets 100 tasks keep the loop for 100 budgets).
@@ -34,6 +35,7 @@
 
 #include "awaitable.h"
 #include "errors.h"
+#include "running.h"
 
 /* What calls that finish at once may take of one turn of the loop: as the engine's own budget. */
 static const int64_t turn_ns = 500000;
@@ -194,11 +196,15 @@ fail:
 
 lp_loop *lp_loop_running(lp_state *st)
 {
-    PyObject *loop = PyObject_CallNoArgs(st->get_running_loop);
+    /* A fork moves the epoch on. */
+    bool known_last = last.epoch == st->loops_epoch && last.st == st;
+    if (known_last && last.loop == lp_running_peek(st))
+        return (lp_loop *)Py_NewRef((PyObject *)last.entry);
+    PyObject *loop = lp_running_ask(st);
     if (!loop)
         return NULL;
     lp_loop *entry = NULL;
-    if (last.loop == loop && last.epoch == st->loops_epoch && last.st == st) {
+    if (known_last && last.loop == loop) {
         entry = (lp_loop *)Py_NewRef((PyObject *)last.entry);
     } else if (loop == Py_None) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -266,31 +272,65 @@ static void unwatch(lp_loop *self)
     Py_XDECREF(loop);
 }
 
-int64_t lp_loop_turn_end(lp_loop *self)
+/* Has `_turn` called when the loop comes round. */
+static int post_turn(lp_loop *self)
 {
-    if (self->turn_end)
-        return self->turn_end;
-    if (!self->engine) {
-        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-        return -1;
-    }
     lp_state *st = self->st;
     PyObject *loop = lp_loop_object(self);
     PyObject *turn = loop ? PyObject_GetAttr((PyObject *)self, st->names._turn) : NULL;
     PyObject *handle = turn ? PyObject_CallMethodOneArg(loop, st->names.call_soon, turn) : NULL;
     Py_XDECREF(turn);
     Py_XDECREF(loop);
-    if (!handle)
+    self->turn_posted = handle != NULL;
+    Py_XDECREF(handle);
+    return self->turn_posted ? 0 : -1;
+}
+
+int lp_loop_turn_begin(lp_loop *self)
+{
+    if (self->turn_end)
+        return 0;
+    if (!self->engine) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
         return -1;
-    Py_DECREF(handle);
+    }
     ll_engine_new_turn(self->engine);
     self->turn_end = lp_now_ns() + turn_ns;
+    self->turn_over = self->turn_posted = false;
+    return 0;
+}
+
+int64_t lp_loop_turn_end(lp_loop *self)
+{
+    if (lp_loop_turn_begin(self) < 0 || (!self->turn_posted && post_turn(self) < 0))
+        return -1;
     return self->turn_end;
 }
 
-bool lp_loop_turn_over(const lp_loop *self)
+bool lp_loop_turn_over(lp_loop *self)
 {
-    return self->turn_end && lp_now_ns() >= self->turn_end;
+    if (!self->turn_end || self->turn_over)
+        return self->turn_end != 0;
+    self->unlooked = 0;
+    if (lp_now_ns() < self->turn_end)
+        return false;
+    if (!self->turn_posted && post_turn(self) < 0) {
+        PyErr_Clear(); /* the loop is closing: the call goes on, and finds out */
+        return false;
+    }
+    self->turn_over = true;
+    return true;
+}
+
+bool lp_loop_turn_over_small(lp_loop *self)
+{
+    enum {
+        CALLS_A_LOOK = 16
+    };
+    /* Who comes behind one that gave way gives way too: `turn_over` stays until the loop turns. */
+    if (++self->unlooked < CALLS_A_LOOK)
+        return self->turn_end && self->turn_over;
+    return lp_loop_turn_over(self);
 }
 
 /* The loop has come round. */
@@ -320,6 +360,11 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     if (!self->engine)
         Py_RETURN_NONE;
     Py_INCREF(op);
+    if (self->turn_end &&
+        !self->turn_posted) { /* nobody has used it: the loop came round all the same */
+        self->turn_end = 0;
+        ll_engine_new_turn(self->engine);
+    }
     ll_status status = ll_engine_dispatch(self->engine, NULL);
     if (self->st->orphans)
         lp_calls_sweep(&self->st->orphans);

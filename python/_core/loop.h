@@ -19,6 +19,10 @@ struct lp_loop {
     size_t connections; /* opened from this loop and not closed */
     bool reading;       /* the descriptor is registered with add_reader() */
     int64_t turn_end;   /* when this turn's time is spent; 0: nothing has used it yet */
+    bool turn_posted;   /* `_turn` will end it; if not, the next dispatch does */
+    bool turn_over;     /* somebody has found it spent */
+    size_t starving;    /* calls that have given way too often: others let them go first */
+    unsigned unlooked;  /* small calls since the clock was looked at */
 };
 
 /* The entry of the loop that runs in this thread, made if need be. A new reference; NULL with a
@@ -34,8 +38,12 @@ int lp_loop_watch(lp_loop *loop);
 /* When the time of the loop's present turn is spent (lp_now_ns() time). The first who asks in a turn begins
  * it. -1 with an exception. */
 int64_t lp_loop_turn_end(lp_loop *loop);
+/* Begins a turn for a call that may only submit: nothing is posted. 0, or -1 with an exception. */
+int lp_loop_turn_begin(lp_loop *loop);
 /* Whether it is spent. */
-bool lp_loop_turn_over(const lp_loop *loop);
+bool lp_loop_turn_over(lp_loop *loop);
+/* The same for calls that take far less than a microsecond: looks at the clock for some of them only. */
+bool lp_loop_turn_over_small(lp_loop *loop);
 
 /* A connection of this loop was opened (+1) or has ended (-1). */
 void lp_loop_count(lp_loop *loop, int change);

@@ -197,6 +197,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 #undef X
     Py_VISIT(st->cancelled_error);
     Py_VISIT(st->get_running_loop);
+    Py_VISIT(st->holder_type);
     Py_VISIT(st->loops);
     Py_VISIT(st->shapes);
     Py_VISIT(st->memory);
@@ -206,6 +207,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 static int module_clear(PyObject *module)
 {
     lp_state *st = PyModule_GetState(module);
+    lp_spares_free(&st->calls);
+    lp_spares_free(&st->cursors);
     Py_CLEAR(st->shapes);
     Py_CLEAR(st->memory);
     Py_CLEAR(st->loops);
@@ -224,6 +227,7 @@ static int module_clear(PyObject *module)
 #undef X
     Py_CLEAR(st->cancelled_error);
     Py_CLEAR(st->get_running_loop);
+    Py_CLEAR(st->holder_type);
     Py_CLEAR(st->empty_tuple);
     Py_CLEAR(st->sqlite_way);
     return 0;

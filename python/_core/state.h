@@ -5,11 +5,11 @@
  *
  * Layers inside the extension, lowest first; each includes itself and what stands above it:
  *
- *   compat.h          differences between the versions of CPython
+ *   compat.h spare.h  differences between the versions of CPython; objects kept for the next call
  *   state.h module.c  the state of the module, in which every Python object that is shared lives
  *   sqlite_table.c    the interpreter's own SQLite            errors.c   ll_error -> sqlite3's exceptions
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
- *   loop.c            one engine per event loop               decode.c   values -> Python rows
+ *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   awaitable.c       the one awaitable
  *   aconn.c aopen.c   Connection, and how it is opened
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
@@ -20,42 +20,44 @@
 #define LP_STATE_H
 
 #include "compat.h"
+#include "spare.h"
 
 #include <looplite.h>
 #include <stdint.h>
 
 /* Strings that are used as names of attributes and methods, interned once. */
-#define LP_NAMES(X)             \
-    X(_asyncio_future_blocking) \
-    X(_turn)                    \
-    X(add_reader)               \
-    X(autocommit)               \
-    X(call_soon)                \
-    X(check_same_thread)        \
-    X(close)                    \
-    X(commit)                   \
-    X(create_future)            \
-    X(cursor)                   \
-    X(database)                 \
-    X(description)              \
-    X(detect_types)             \
-    X(dispatch)                 \
-    X(done)                     \
-    X(execute)                  \
-    X(in_transaction)           \
-    X(interrupt)                \
-    X(is_closed)                \
-    X(isolation_level)          \
-    X(keys)                     \
-    X(looplite_outcome)         \
-    X(remove_reader)            \
-    X(row_factory)              \
-    X(set_result)               \
-    X(sqlite_errorcode)         \
-    X(sqlite_errorname)         \
-    X(text_factory)             \
-    X(timeout)                  \
-    X(total_changes)            \
+#define LP_NAMES(X)                   \
+    X(__asyncio_running_event_loop__) \
+    X(_asyncio_future_blocking)       \
+    X(_turn)                          \
+    X(add_reader)                     \
+    X(autocommit)                     \
+    X(call_soon)                      \
+    X(check_same_thread)              \
+    X(close)                          \
+    X(commit)                         \
+    X(create_future)                  \
+    X(cursor)                         \
+    X(database)                       \
+    X(description)                    \
+    X(detect_types)                   \
+    X(dispatch)                       \
+    X(done)                           \
+    X(execute)                        \
+    X(in_transaction)                 \
+    X(interrupt)                      \
+    X(is_closed)                      \
+    X(isolation_level)                \
+    X(keys)                           \
+    X(looplite_outcome)               \
+    X(remove_reader)                  \
+    X(row_factory)                    \
+    X(set_result)                     \
+    X(sqlite_errorcode)               \
+    X(sqlite_errorname)               \
+    X(text_factory)                   \
+    X(timeout)                        \
+    X(total_changes)                  \
     X(uri)
 
 /* Classes and functions of the sqlite3 module, under their own names. */
@@ -96,12 +98,15 @@ typedef struct lp_state {
     } names;
     PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *get_running_loop; /* asyncio's own, that gives None instead of raising */
+    Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
     PyObject *empty_tuple;
     PyObject *sqlite_way; /* how SQLite was found, for bug reports */
     const char *vfs_name;
 
     /* GIL */
-    PyObject *loops;  /* dict: id(loop) -> lp_loop */
+    lp_spares calls, cursors;  /* kept for the next ones */
+    PyTypeObject *holder_type; /* of what holds the running loop (running.c), or NULL */
+    PyObject *loops;           /* dict: id(loop) -> lp_loop */
     PyObject *shapes; /* dict: tuple of column names -> a sqlite3.Cursor with that description */
     PyObject *memory; /* the sqlite3.Connection to ":memory:" behind these cursors, or NULL */
     ll_engine *root;  /* every connection belongs to it; its workers serve all loops */

@@ -126,9 +126,11 @@ static void keep(struct lli_stmt *stmt, struct lli_program program, enum lli_ins
 const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct lli_stmt *stmt)
 {
     static const struct lli_program unknown = {.why = LLI_NOT_EXPLAINED};
-    if (!explainable(cache, stmt))
+    /* Asked of each insert in a transaction; the text is looked through only when nothing is known. */
+    bool known = stmt->raw && stmt->inspected == LLI_INSPECTED_OWN && is_fresh(stmt);
+    if (!known && !explainable(cache, stmt))
         return &unknown;
-    if (stmt->inspected != LLI_INSPECTED_OWN || !is_fresh(stmt)) {
+    if (!known) {
         keep(stmt, lli_explain(cache->db, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
         if (stmt->cost && stmt->read_only && stmt->program.known && !stmt->program.temp &&
             !stmt->program.attached)

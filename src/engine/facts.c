@@ -9,7 +9,8 @@
  * that only reads, meets an I/O error or runs out of memory, and nobody would be told.
  *
  * An adopted connection is not looked at before its first statement: to ask for its journal mode would read
- * the file, which whoever opened it may not expect. */
+ * the file, which whoever opened it may not expect. If that statement begins a transaction, the last moment
+ * is right before it: behind it, no statement of the whole transaction could run on the loop. */
 #include "engine/facts.h"
 
 #include "db/cost.h"
@@ -167,6 +168,15 @@ void lli_facts_mind(ll_conn *conn, enum lli_kind kind)
         conn->facts_stale = conn->facts_stale || adopted_first;
         break;
     }
+}
+
+void lli_facts_before(ll_conn *conn, const ll_request *request)
+{
+    bool never = conn->db.adopted && conn->file_key == 0;
+    bool begins = request->kind == LLI_KIND_BEGIN || request->kind == LLI_KIND_SAVEPOINT ||
+                  (request->kind == LLI_KIND_DML && request->in.sql.begin_before != LL_BEGIN_NONE);
+    if (begins && (never || conn->facts_stale))
+        lli_facts_learn(conn);
 }
 
 void lli_facts_cost(ll_conn *conn, struct lli_stmt *stmt)

@@ -10,6 +10,9 @@ void lli_facts_learn(ll_conn *conn);
 void lli_facts_forget(ll_conn *conn);
 /* A request of this kind is about to run on a worker: may it change any of that? */
 void lli_facts_mind(ll_conn *conn, enum lli_kind kind);
+/* A statement is about to run on a worker: if it begins a transaction, in which nothing can be learned, what
+ * is not known yet is learned now. Not for a request that has run in part already. */
+void lli_facts_before(ll_conn *conn, const ll_request *request);
 /* Gives the statement its history, unless it has it. */
 void lli_facts_cost(ll_conn *conn, struct lli_stmt *stmt);
 

@@ -274,6 +274,8 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_guard_install(&conn->db.guard, conn->db.handle);
     switch (request->op) {
     case LLI_OP_SQL:
+        if (!request->taken)
+            lli_facts_before(conn, request);
         lli_facts_mind(conn, request->kind);
         return lli_run_sql(conn, request, ret_park_ns);
     case LLI_OP_MANY:

@@ -590,3 +590,34 @@ def test_random_cancellations_in_transactions(run: Run, table: Path, seed: int) 
     counts = {number: count for number, count in found}  # noqa: C416
     assert set(counts.values()) <= {2}, f"seed {seed}: {counts}"
     assert set(counts) - doubtful == committed - doubtful, f"seed {seed}"
+
+
+@looplite_only
+def test_open_cancelled_before_it_began(run: Run, table: Path) -> None:
+    """The turn's time was spent, so opening gave way; cancelled then, it never happens. It did, and
+    left an open connection that nobody had.
+    """
+
+    async def main() -> None:
+        async with lib.connect(":memory:") as db:
+            gave_way = False
+            while not gave_way:
+                call = db.execute("SELECT 1")
+                try:
+                    if call.send(None) is None:
+                        gave_way = True  # the time of this turn is spent
+                    else:  # it takes a worker
+                        await asyncio.sleep(0)
+                except StopIteration:
+                    pass
+                call.close()
+            opening = lib.connect(table).__aenter__()
+            assert opening.send(None) is None
+            before = lib.stats()["submitted"]
+            with pytest.raises(asyncio.CancelledError) as caught:
+                opening.throw(asyncio.CancelledError())
+            assert outcome(caught.value) == NOT_APPLIED
+            assert lib.stats()["submitted"] == before
+            del opening
+
+    run(main)
