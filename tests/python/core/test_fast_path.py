@@ -1,5 +1,6 @@
-"""What makes a call quick must not be seen: kept objects, the running loop read in asyncio's own place, the turn
-that a waiting call does not post, and a connection that is looked at before its first transaction.
+"""What makes a call quick must not be seen: kept objects, the running loop read in asyncio's own
+place, the turn that a waiting call does not post, and a connection that is looked at before its
+first transaction.
 """
 
 from __future__ import annotations
@@ -128,9 +129,7 @@ def test_many_calls_and_cursors_at_once(run: Run) -> None:
     async def main() -> None:
         async with lib.connect(":memory:") as db:
             for _ in range(3):
-                cursors = await asyncio.gather(
-                    *(db.execute("SELECT ?", (n,)) for n in range(200))
-                )
+                cursors = await asyncio.gather(*(db.execute("SELECT ?", (n,)) for n in range(200)))
                 rows = await asyncio.gather(*(cursor.fetchone() for cursor in cursors))
                 assert rows == [(n,) for n in range(200)]
 
@@ -186,7 +185,7 @@ def test_loops_that_follow_each_other_and_stand_beside() -> None:
 def test_factories_of_a_derived_connection_are_asked(run: Run, tmp_path: Path) -> None:
     class Mine(sqlite3.Connection):
         @property
-        def row_factory(self) -> Any:
+        def row_factory(self) -> Any:  # type: ignore[override]
             return lambda cursor, row: ("mine", *row)
 
         @property
