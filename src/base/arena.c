@@ -25,7 +25,7 @@ void *lli_arena_take(struct lli_arena *arena, size_t size)
     if (size > SIZE_MAX / 2)
         return NULL;
     size = (size + 7) & ~(size_t)7;
-    if (LLI_UNLIKELY(!arena->chunks || arena->room - arena->used < size)) {
+    if (LLI_UNLIKELY(!arena->place || arena->room - arena->used < size)) {
         size_t want = arena->chunks ? arena->room * 2 : FIRST_CHUNK;
         if (want > LARGEST_CHUNK)
             want = LARGEST_CHUNK;
@@ -37,11 +37,12 @@ void *lli_arena_take(struct lli_arena *arena, size_t size)
         chunk->size = want;
         chunk->next = arena->chunks;
         arena->chunks = chunk;
+        arena->place = chunk->bytes;
         arena->total += want;
         arena->used = 0;
         arena->room = want;
     }
-    void *piece = arena->chunks->bytes + arena->used;
+    void *piece = arena->place + arena->used;
     arena->used += size;
     return piece;
 }

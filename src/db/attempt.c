@@ -19,9 +19,9 @@ _Thread_local struct lli_attempt *lli_attempt_now;
 void lli_attempt_begin(struct lli_attempt *attempt, uint64_t budget_ns, bool shielded)
 {
     assert(!lli_attempt_now);
+    uint64_t now = lli_now_ns();
     *attempt = (struct lli_attempt){
-        .deadline_ns = budget_ns == LLI_NEVER ? LLI_NEVER : lli_deadline_after(budget_ns),
-        .shielded = shielded};
+        .begun_ns = now, .deadline_ns = lli_deadline_from(now, budget_ns), .shielded = shielded};
     lli_attempt_now = attempt;
 }
 

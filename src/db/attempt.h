@@ -24,6 +24,7 @@ enum lli_bounce {
 };
 
 struct lli_attempt {
+    uint64_t begun_ns;      /* lli_now_ns() when it began: no need to look at the clock again */
     uint64_t deadline_ns;   /* lli_now_ns() time at which the budget is spent */
     enum lli_bounce bounce; /* the first guard that fired */
     bool shielded;          /* an inline write: nothing is refused, misses are only counted */

@@ -33,18 +33,23 @@ static unsigned shift_for(size_t width)
 
 ll_batch *lli_batch_new(size_t width)
 {
-    ll_batch *batch = lli_new(sizeof *batch);
+    ll_batch *batch = lli_resize(NULL, sizeof *batch);
     if (!batch)
         return NULL;
+    memset(batch, 0, offsetof(ll_batch, near)); /* what is behind is written before it is read */
     batch->width = width;
+    batch->near_rows = width > 0 ? LLI_COUNT(batch->near) / width : 0;
     batch->block_shift = shift_for(width);
+    lli_arena_lend(&batch->texts, batch->near_texts, sizeof batch->near_texts);
     lli_live(+1);
     return batch;
 }
 
 static ll_value *room_for_row(ll_batch *batch)
 {
-    size_t block = batch->rows >> batch->block_shift;
+    if (batch->rows < batch->near_rows)
+        return batch->near + batch->rows * batch->width;
+    size_t row = batch->rows - batch->near_rows, block = row >> batch->block_shift;
     if (block == batch->block_count) {
         if (block == batch->block_room) {
             size_t room = batch->block_room > 0 ? batch->block_room * 2 : 4;
@@ -63,7 +68,7 @@ static ll_value *room_for_row(ll_batch *batch)
         batch->blocks[batch->block_count++] = cells;
     }
     return &batch->blocks[block]->first +
-           (batch->rows & (((size_t)1 << batch->block_shift) - 1)) * batch->width;
+           (row & (((size_t)1 << batch->block_shift) - 1)) * batch->width;
 }
 
 static ll_status read_value(ll_batch *batch, sqlite3_value *source, ll_value *cell)
@@ -138,6 +143,9 @@ const ll_value *ll_batch_row(const ll_batch *batch, size_t row)
 {
     if (!batch || row >= batch->rows)
         return NULL;
+    if (row < batch->near_rows)
+        return batch->near + row * batch->width;
+    row -= batch->near_rows;
     size_t within = row & (((size_t)1 << batch->block_shift) - 1);
     return &batch->blocks[row >> batch->block_shift]->first + within * batch->width;
 }

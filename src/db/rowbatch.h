@@ -13,9 +13,13 @@ struct ll_batch {
     size_t width, rows;   /* filler only, then fixed */
     size_t bytes;         /* of cells, texts and blobs */
     struct lli_arena texts;
+    size_t near_rows;          /* so many lie in `near`, the others in blocks */
     struct lli_cells **blocks; /* of 1 << block_shift rows each, so that cells never move */
     unsigned block_shift;
     size_t block_count, block_room;
+    /* The first rows and texts: most answers are one short row, and then this is all the memory they take. */
+    ll_value near[16];
+    char near_texts[256];
 };
 
 ll_batch *lli_batch_new(size_t width);

@@ -88,9 +88,24 @@ static ll_status prepare(struct lli_stmtcache *cache, const char *sql, size_t si
     return LL_OK;
 }
 
+/* The one that is most often asked for: a loop over one text needs no search. */
+static struct lli_stmt *last_given(struct lli_stmtcache *cache)
+{
+    struct lli_node *node = lli_list_last(&cache->idle);
+    struct lli_stmt *stmt = node ? LLI_CONTAINER_OF(node, struct lli_stmt, lru) : NULL;
+    return stmt && stmt->cached ? stmt : NULL;
+}
+
 ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t size,
                         struct lli_stmt **ret_stmt, struct lli_error *error)
 {
+    struct lli_stmt *last = last_given(cache);
+    if (last && last->entry.size == size && memcmp(last->sql, sql, size) == 0) {
+        lli_list_remove(&last->lru);
+        last->in_use = true;
+        *ret_stmt = last;
+        return LL_OK;
+    }
     uint64_t hash = lli_map_hash(sql, size);
     struct lli_map_entry *entry = lli_map_find(&cache->map, hash, sql, size);
     if (entry) {
@@ -119,7 +134,9 @@ void lli_stmt_give(struct lli_stmtcache *cache, struct lli_stmt *stmt)
 {
     if (stmt->raw) {
         lli_sq.reset(stmt->raw); /* its error, if any, was told by the step before */
-        lli_sq.clear_bindings(stmt->raw);
+        if (!stmt->bound_numbers)
+            lli_sq.clear_bindings(stmt->raw);
+        stmt->bound_numbers = false;
     }
     stmt->in_use = false;
     if (!stmt->cached && stmt->pins == 0) {

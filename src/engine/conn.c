@@ -347,7 +347,7 @@ static bool settle(ll_conn *conn, ll_request *request)
     pass_gate(conn);
     bool writing = open && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
     if (!writing)
-        conn->cookie_known = false;
+        conn->cookie_known = conn->cache_is_flushed = conn->cache_is_full = false;
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->writing = writing;

@@ -83,6 +83,9 @@ struct ll_conn {
     bool
         cookie_known; /* `cookie` is the schema's, and cannot change under this write transaction */
     bool cache_is_full; /* nearly: the next write may spill */
+    bool
+        cache_is_flushed; /* by a worker, in this transaction; then it is full once more pages spill */
+    int spilled;          /* SQLite's count of such pages, when it was flushed or looked at last */
     uint32_t cookie;
     unsigned inline_writes;
     int64_t cache_bytes; /* size of the page cache */

@@ -153,7 +153,6 @@ void lli_engine_remove(ll_engine *engine, ll_request *request)
 
 static void count_end(ll_engine *engine, const ll_request *request)
 {
-    atomic_fetch_add_explicit(&engine->stats.completed, 1, memory_order_relaxed);
     switch (request->error.pub.status) {
     case LL_OK:
         break;
@@ -171,7 +170,6 @@ static void count_end(ll_engine *engine, const ll_request *request)
 
 void lli_engine_count_immediate(ll_engine *engine, const ll_request *request)
 {
-    atomic_fetch_add_explicit(&engine->stats.submitted, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&engine->stats.immediate, 1, memory_order_relaxed);
     count_end(engine, request);
 }
@@ -221,6 +219,7 @@ void lli_engine_post(ll_engine *engine, ll_request *request)
 static void deliver(ll_engine *engine, ll_request *request, size_t *count)
 {
     forget(engine, request);
+    atomic_fetch_add_explicit(&engine->stats.completed, 1, memory_order_relaxed);
     count_end(engine, request);
     if (request->done) {
         ++*count;

@@ -170,6 +170,22 @@ void lli_facts_mind(ll_conn *conn, enum lli_kind kind)
     }
 }
 
+void lli_facts_make_room(ll_conn *conn)
+{
+    int most = 0;
+    /* (Only a WAL takes pages before the commit without a lock on the database.) */
+    if (!conn->cache_is_full || !conn->db.snapshot.file ||
+        lli_sq.txn_state(conn->db.handle, "main") != SQLITE_TXN_WRITE)
+        return;
+    /* What fails here fails again, and is told, when SQLite has to write for a statement. */
+    if (lli_sq.db_cacheflush(conn->db.handle) != SQLITE_OK ||
+        lli_sq.db_status(conn->db.handle, SQLITE_DBSTATUS_CACHE_SPILL, &conn->spilled, &most, 0) !=
+            SQLITE_OK)
+        return;
+    conn->cache_is_flushed = true;
+    conn->cache_is_full = false;
+}
+
 void lli_facts_before(ll_conn *conn, const ll_request *request)
 {
     bool never = conn->db.adopted && conn->file_key == 0;

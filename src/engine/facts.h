@@ -13,6 +13,9 @@ void lli_facts_mind(ll_conn *conn, enum lli_kind kind);
 /* A statement is about to run on a worker: if it begins a transaction, in which nothing can be learned, what
  * is not known yet is learned now. Not for a request that has run in part already. */
 void lli_facts_before(ll_conn *conn, const ll_request *request);
+/* A write has ended on a worker: if the loop found the cache full of dirty pages, they are written to the WAL, so
+ * that the loop may go on. */
+void lli_facts_make_room(ll_conn *conn);
 /* Gives the statement its history, unless it has it. */
 void lli_facts_cost(ll_conn *conn, struct lli_stmt *stmt);
 

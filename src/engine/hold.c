@@ -33,21 +33,22 @@ static void enlist(ll_engine *engine, ll_conn *conn)
     lli_unlock(&engine->mu);
 }
 
-void lli_hold_read(ll_engine *engine, ll_conn *conn)
+void lli_hold_read(ll_engine *engine, ll_conn *conn, uint64_t now_ns)
 {
     struct lli_db *db = &conn->db;
     if (conn->read_turn != engine->turn) {
         conn->read_turn = engine->turn;
         conn->turn_reads = 0;
     }
-    if (lli_snapshot_held(&db->snapshot) && lli_now_ns() - db->snapshot.taken_ns > longest_hold_ns)
+    if (lli_snapshot_held(&db->snapshot) && now_ns > db->snapshot.taken_ns &&
+        now_ns - db->snapshot.taken_ns > longest_hold_ns)
         lli_snapshot_release(db);
     ll_engine *holder = atomic_load(&conn->holder);
     bool again = conn->turn_reads++ > 0 && (!holder || holder == engine);
     if (lli_snapshot_is_current(db)) {
-        atomic_fetch_add_explicit(&engine->stats.snapshot_hits, 1, memory_order_relaxed);
+        lli_stat_add(&engine->stats.snapshot_hits, 1);
     } else if (again && lli_snapshot_take(db)) {
-        atomic_fetch_add_explicit(&engine->stats.snapshot_takes, 1, memory_order_relaxed);
+        lli_stat_add(&engine->stats.snapshot_takes, 1);
         enlist(engine, conn);
     }
 }

@@ -6,7 +6,7 @@
 
 /* Before a read that was admitted, inside its attempt: joins the snapshot that is held, or takes one from
  * the second read of a turn on. */
-void lli_hold_read(ll_engine *engine, ll_conn *conn);
+void lli_hold_read(ll_engine *engine, ll_conn *conn, uint64_t now_ns);
 /* The turn has ended: lets go of all of them. */
 void lli_hold_end_turn(ll_engine *engine);
 

@@ -75,15 +75,19 @@ static bool worth_a_look(const ll_request *request)
     }
 }
 
-/* Whether the page cache has room: one that is nearly full may spill dirty pages in the middle. */
+/* Whether the page cache has room: one that is nearly full of dirty pages may spill some in the middle. SQLite
+ * counts the pages, not the dirty ones. So the first time a worker flushes them (lli_facts_make_room()), and from
+ * then on it is the first spill that tells: one page, behind others in the WAL, which needs no sync. */
 static bool cache_has_room(ll_conn *conn)
 {
-    if (conn->inline_writes++ % WRITES_BETWEEN_CACHE_CHECKS == 0) {
-        int used = 0, most = 0;
-        if (lli_sq.db_status(conn->db.handle, SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0) !=
-            SQLITE_OK)
+    if (!conn->cache_is_full && conn->inline_writes++ % WRITES_BETWEEN_CACHE_CHECKS == 0) {
+        int now = 0, most = 0;
+        int what = conn->cache_is_flushed ? SQLITE_DBSTATUS_CACHE_SPILL
+                                          : SQLITE_DBSTATUS_CACHE_USED;
+        if (lli_sq.db_status(conn->db.handle, what, &now, &most, 0) != SQLITE_OK)
             return false;
-        conn->cache_is_full = used > conn->cache_bytes / 4 * 3;
+        conn->cache_is_full = conn->cache_is_flushed ? now != conn->spilled
+                                                     : now > conn->cache_bytes / 4 * 3;
     }
     return !conn->cache_is_full;
 }
@@ -119,7 +123,6 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
                       (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER);
     if (!plain_read && lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
-    int txn = lli_sq.txn_state(conn->db.handle, NULL);
     switch (stmt->kind) {
     case LLI_KIND_EMPTY:
     case LLI_KIND_BEGIN:
@@ -128,7 +131,7 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     case LLI_KIND_COMMIT:
     case LLI_KIND_ROLLBACK:
     case LLI_KIND_RELEASE:
-        return txn == SQLITE_TXN_WRITE ? REFUSED : ADMITTED;
+        return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE ? REFUSED : ADMITTED;
     default:
         break;
     }
@@ -142,7 +145,8 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
         return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
     }
-    if (stmt->kind != LLI_KIND_DML || txn != SQLITE_TXN_WRITE || !conn->writes_late)
+    if (stmt->kind != LLI_KIND_DML || !conn->writes_late ||
+        lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
         return REFUSED;
     const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
     if (!lli_program_bounded(program) || program->attached || program->temp ||
@@ -171,12 +175,14 @@ static bool met_large_value(const ll_request *request)
     return batch && batch->rows > 0 && batch->bytes / batch->rows > LLI_LARGE_VALUE;
 }
 
-/* Takes and admits the statement, and runs it inside `attempt`. */
+/* Takes and admits the statement, and runs it inside `attempt`. *ret_ended_ns: the clock at the end, 0 if nobody
+ * has looked. */
 static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_attempt *attempt,
-                               bool *ret_refused)
+                               bool *ret_refused, uint64_t *ret_ended_ns)
 {
     struct lli_stmt *stmt;
     *ret_refused = false;
+    *ret_ended_ns = 0;
     lli_run_arm(conn, request, true, false);
     if (lli_stmt_take(&conn->db.cache, request->in.sql.text, request->in.sql.size, &stmt,
                       &request->error) != LL_OK) {
@@ -191,6 +197,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
         return LLI_RUN_DONE; /* a mistake in the text is told at once */
     }
     request->taken = stmt;
+    bool looked = stmt->inspected == LLI_INSPECTED_NOT; /* then that is not what the run costs */
     lli_facts_cost(conn, stmt);
     bool was_open = lli_db_in_transaction(&conn->db);
     enum verdict verdict = admit(conn, request, stmt);
@@ -213,7 +220,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     attempt->shielded = verdict == ADMITTED_WRITE;
     if (stmt->raw && stmt->read_only &&
         (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER)) {
-        lli_hold_read(request->engine, conn);
+        lli_hold_read(request->engine, conn, attempt->begun_ns);
         if (attempt->bounce != LLI_BOUNCE_NONE) {
             request->taken = NULL;
             lli_stmt_give(&conn->db.cache, stmt);
@@ -221,7 +228,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
         }
     }
     struct lli_cost *cost = stmt->cached ? stmt->cost : NULL; /* others go with the run */
-    uint64_t begun = lli_now_ns(), park_ns;
+    uint64_t begun = looked ? lli_now_ns() : attempt->begun_ns, park_ns;
     enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
     if (result == LLI_RUN_PARK)
         lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
@@ -231,7 +238,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     else if (attempt->bounce == LLI_BOUNCE_FOREIGN)
         lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
     else if (attempt->bounce == LLI_BOUNCE_NONE)
-        lli_cost_ran(cost, lli_now_ns() - begun, true);
+        lli_cost_ran(cost, (*ret_ended_ns = lli_now_ns()) - begun, true);
     if (met_large_value(request))
         lli_cost_forbid(cost, LLI_FORBID_LARGE);
     return attempt->bounce != LLI_BOUNCE_NONE ? LLI_RUN_BOUNCED : result;
@@ -265,21 +272,21 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
         request->loopable = false;
         return LLI_INLINE_NO;
     }
-    uint64_t begun = lli_now_ns();
     struct lli_attempt attempt;
     bool refused;
+    uint64_t ended_ns;
+    lli_attempt_begin(&attempt, engine->attempt_ns, false);
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
         lli_guard_install(&conn->db.guard, conn->db.handle);
-    lli_attempt_begin(&attempt, engine->attempt_ns, false);
-    enum lli_run_result result = run(conn, request, &attempt, &refused);
+    enum lli_run_result result = run(conn, request, &attempt, &refused, &ended_ns);
     lli_attempt_end(&attempt);
     if (result != LLI_RUN_DONE)
         lli_snapshot_release(&conn->db);
     lli_sq.mutex_leave(mutex);
-    lli_turn_charge(engine, lli_now_ns() - begun);
+    lli_turn_charge(engine, (ended_ns > 0 ? ended_ns : lli_now_ns()) - attempt.begun_ns);
     count_misses(engine, conn, request, &attempt);
     if (result == LLI_RUN_DONE) {
-        atomic_fetch_add_explicit(&engine->stats.inline_hits, 1, memory_order_relaxed);
+        lli_stat_add(&engine->stats.inline_hits, 1);
         return LLI_INLINE_DONE;
     }
     if (result == LLI_RUN_LIVE)

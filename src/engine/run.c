@@ -46,8 +46,10 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
     guard->committing = committing;
     if (!request->started) {
         request->started = true;
+        /* (A try on the loop waits for no lock, and is over before this could be wrong by much.) */
+        uint64_t now = lli_attempt_now ? lli_attempt_now->begun_ns : lli_now_ns();
         request->busy_until_ns = conn->busy_timeout_ns > 0
-                                   ? lli_deadline_after(conn->busy_timeout_ns)
+                                   ? lli_deadline_from(now, conn->busy_timeout_ns)
                                    : 0;
     }
     guard->busy_until_ns = request->busy_until_ns;

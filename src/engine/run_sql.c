@@ -60,6 +60,15 @@ static bool first_rows_full(const ll_request *request, uint64_t until)
            ((batch->rows & 15) == 0 && lli_now_ns() >= until);
 }
 
+/* Bindings that need no dropping: they hold no memory and point to none. */
+static bool only_numbers(const ll_params *params)
+{
+    for (size_t i = 0; i < params->count; i++)
+        if (params->values[i].type == LL_TEXT || params->values[i].type == LL_BLOB)
+            return false;
+    return true;
+}
+
 /* Takes the statement, unless that was done before, and binds. False: the request has its error. */
 static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stmt)
 {
@@ -85,8 +94,11 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
     /* A statement that may outlive the request, or the call that submits it, needs its own copies. */
     bool copy = (stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM)) ||
                 (lli_attempt_now && !(request->flags & LL_SUBMIT_BORROW));
-    return lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, copy, &request->error) ==
-           LL_OK;
+    if (lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, copy, &request->error) !=
+        LL_OK)
+        return false;
+    stmt->bound_numbers = only_numbers(&request->in.sql.params);
+    return true;
 }
 
 static void finish_ok(ll_conn *conn, ll_request *request, const struct lli_stmt *stmt,
@@ -120,7 +132,9 @@ static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt
     bool stream = stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM);
     bool keep = !(request->in.sql.flags & LL_SQL_DISCARD);
     const struct lli_attempt *attempt = lli_attempt_now;
-    uint64_t until = lli_deadline_after(first_batch_ns);
+    uint64_t until = 0;
+    if (stream)
+        until = lli_deadline_from(attempt ? attempt->begun_ns : lli_now_ns(), first_batch_ns);
     size_t rows = 0;
     while ((*ret_rc = lli_run_step(conn, stmt->raw, stmt->read_only)) == SQLITE_ROW) {
         if (note_columns(request, stmt) != LL_OK ||
@@ -207,6 +221,8 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
     }
     if (rc == SQLITE_DONE) {
         finish_ok(conn, request, stmt, before);
+        if (!stmt->read_only && !lli_attempt_now)
+            lli_facts_make_room(conn);
         if (request->begun_ns > 0 && !lli_attempt_now) {
             lli_facts_cost(conn, stmt);
             lli_cost_ran(stmt->cost, lli_now_ns() - request->begun_ns, false);

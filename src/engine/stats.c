@@ -30,6 +30,8 @@ void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
     READ(retry_hits);
     READ(deferred);
 #undef READ
+    ret_stats->submitted += ret_stats->immediate;
+    ret_stats->completed += ret_stats->immediate;
 #define BOUNCED(name, why) \
     ret_stats->name = atomic_load_explicit(&engine->stats.bounced[why], memory_order_relaxed)
     BOUNCED(bounced_time, LLI_BOUNCE_TIME);

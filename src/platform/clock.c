@@ -21,8 +21,7 @@ uint64_t lli_now_ns(void)
 
 uint64_t lli_deadline_after(uint64_t span_ns)
 {
-    uint64_t at;
-    return __builtin_add_overflow(lli_now_ns(), span_ns, &at) ? LLI_NEVER : at;
+    return lli_deadline_from(lli_now_ns(), span_ns);
 }
 
 void lli_clock_script(uint64_t now_ns)

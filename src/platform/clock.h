@@ -6,7 +6,13 @@
 
 /* Nanoseconds of CLOCK_MONOTONIC, or of the scripted clock. */
 uint64_t lli_now_ns(void);
-/* now + span, LLI_NEVER when that overflows. */
+/* from + span, LLI_NEVER when that overflows. */
+static inline uint64_t lli_deadline_from(uint64_t from_ns, uint64_t span_ns)
+{
+    uint64_t at;
+    return __builtin_add_overflow(from_ns, span_ns, &at) ? LLI_NEVER : at;
+}
+/* The same from now. */
 uint64_t lli_deadline_after(uint64_t span_ns);
 
 /* Tests: from now on lli_now_ns() gives `now_ns` until it is set again; lli_clock_real() ends it. */

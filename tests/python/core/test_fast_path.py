@@ -238,3 +238,33 @@ def test_reads_beside_a_long_statement_have_turns(run: Run) -> None:
             assert ticks > 1
 
     run(main)
+
+
+@looplite_only
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_transaction_larger_than_the_page_cache(run: Run, tmp_path: Path, end: str) -> None:
+    """A cache full of dirty pages is emptied by a worker, now and then; nearly all the inserts stay
+    on the loop ([M] from the first full cache on, each one hopped: 40 us instead of 1.3).
+    """
+    path = wal_file(tmp_path / "a.db")
+
+    async def main() -> None:
+        if not await reads_run_on_the_loop(path):
+            pytest.skip("nothing runs on the loop here")
+        async with lib.connect(path) as db:
+            await db.execute("PRAGMA cache_size = 40")
+            await db.execute("BEGIN")
+            before = lib.stats()
+            for n in range(6000):
+                await db.execute(INSERT, (f"{n:0100}",))
+            after = lib.stats()
+            assert after["inline_hits"] - before["inline_hits"] > 5000
+            assert after["worker_runs"] > before["worker_runs"], "nobody emptied the cache"
+            await getattr(db, end)()
+            assert await db.execute_fetchall("PRAGMA integrity_check") == [("ok",)]
+
+    run(main)
+    db = sqlite3.connect(path)
+    expected = 6001 if end == "commit" else 1
+    assert db.execute("SELECT count(*), count(DISTINCT a) FROM t").fetchone() == (expected,) * 2
+    db.close()
