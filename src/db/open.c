@@ -116,10 +116,15 @@ sqlite3 *lli_db_release(struct lli_db *db)
 ll_status lli_db_close(struct lli_db *db, struct lli_error *error)
 {
     sqlite3 *handle = lli_db_release(db);
-    sqlite3_stmt *left;
-    while ((left = lli_sq.next_stmt(handle, NULL)) != NULL)
-        lli_sq.finalize(left);
     int rc = lli_sq.close(handle);
+    if (rc == SQLITE_BUSY) {
+        /* Somebody forgot statements. Not before it was tried: virtual tables have some of their own, which
+         * closing lets go of first, even if it fails ([M] FTS5 and R*Tree: a double free). */
+        sqlite3_stmt *left;
+        while ((left = lli_sq.next_stmt(handle, NULL)) != NULL)
+            lli_sq.finalize(left);
+        rc = lli_sq.close(handle);
+    }
     if (rc == SQLITE_OK)
         return LL_OK;
     lli_error_from_sqlite(error, handle, rc); /* a blob or a backup of the caller's is still open */
