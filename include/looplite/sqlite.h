@@ -60,7 +60,8 @@ LL_API LL_NODISCARD ll_status ll_conn_adopt(ll_engine *engine, sqlite3 *db,
                                             ll_conn **ret_conn, ll_request **ret_request);
 
 /* What a call does: it may use the handle freely, must leave no statement of its own unfinished, and
- * returns a SQLite code. */
+ * returns a SQLite code. A busy or progress handler that it sets is gone when it returns: these are
+ * looplite's. */
 typedef int (*ll_call_fn)(sqlite3 *db, void *arg);
 
 /* Calls a function with the connection's handle, in its turn, on the thread that owns the connection.

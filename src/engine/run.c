@@ -222,6 +222,7 @@ static void run_call(ll_conn *conn, ll_request *request)
 {
     lli_run_arm(conn, request, true, false);
     int rc = request->in.call.call(conn->db.handle, request->in.call.arg);
+    lli_guard_install(&conn->db.guard, conn->db.handle); /* it may have put other handlers there */
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
     if (rc == SQLITE_OK) {
         request->outcome = LL_APPLIED;
