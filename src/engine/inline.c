@@ -107,6 +107,8 @@ static bool same_schema(ll_conn *conn, const struct lli_program *program)
     return conn->cookie_known && program->cookie == conn->cookie;
 }
 
+/* A function takes time in proportion to its arguments, in one step of the machine, where no guard looks: [M] upper()
+ * of a parameter of 20 MB takes 47 ms. */
 static bool small_parameters(const ll_request *request)
 {
     const ll_params *params = &request->in.sql.params;
@@ -140,7 +142,8 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
         if (!program->known || program->uses_vtab || program->attached ||
-            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION)
+            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION ||
+            !small_parameters(request))
             return REFUSED;
         enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
         return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
