@@ -15,7 +15,8 @@
 struct world {
     t_env *t;
     struct lli_step step;
-    uint64_t jump_ns; /* each look at the time inside an attempt is so much later */
+    uint64_t jump_ns;   /* each look at the time inside an attempt is so much later */
+    ll_request *cancel; /* cancelled in the middle of the next statement that runs on a worker */
 };
 
 /* Skips the test where reads of files cannot be guarded: nothing runs on the loop then. */
@@ -37,6 +38,11 @@ static void world_point(void *arg)
     struct world *w = arg;
     if (w->jump_ns > 0 && lli_attempt_now)
         lli_step_advance(&w->step, w->jump_ns);
+    if (w->cancel && !lli_attempt_now) {
+        ll_request *request = w->cancel;
+        w->cancel = NULL;
+        T_CHECK(ll_request_cancel(request) == LL_OK);
+    }
 }
 
 static inline void world_begin(struct world *w, t_env *t)
