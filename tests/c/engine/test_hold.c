@@ -138,10 +138,12 @@ static const char *new_value(long number)
 static const char *new_schema(long number)
 {
     static char text[512];
-    int size = snprintf(text, sizeof text, "BEGIN IMMEDIATE; DROP TABLE IF EXISTS s; CREATE TABLE s(k");
+    int size = snprintf(text, sizeof text,
+                        "BEGIN IMMEDIATE; DROP TABLE IF EXISTS s; CREATE TABLE s(k");
     for (long i = 0; i < number % 7; i++)
         size += snprintf(text + size, sizeof text - (size_t)size, ", c%ld", i);
-    size += snprintf(text + size, sizeof text - (size_t)size, "); INSERT INTO s VALUES(%ld", number);
+    size += snprintf(text + size, sizeof text - (size_t)size, "); INSERT INTO s VALUES(%ld",
+                     number);
     for (long i = 0; i < number % 7; i++)
         size += snprintf(text + size, sizeof text - (size_t)size, ", %ld", number);
     snprintf(text + size, sizeof text - (size_t)size, ");%s COMMIT",
@@ -222,8 +224,8 @@ static void beside(t_env *t, const char *(*text)(long),
     atomic_store(&shared->stop, true);
     wait_for(writer);
     T_CHECK(!atomic_load(&shared->failed));
-    print_message("%ld reads beside %ld commits: %llu on the loop, %llu joined %llu snapshots\n", reads,
-                  atomic_load(&shared->done), (unsigned long long)stats.inline_hits,
+    print_message("%ld reads beside %ld commits: %llu on the loop, %llu joined %llu snapshots\n",
+                  reads, atomic_load(&shared->done), (unsigned long long)stats.inline_hits,
                   (unsigned long long)stats.snapshot_hits,
                   (unsigned long long)stats.snapshot_takes);
     t_close(conn);

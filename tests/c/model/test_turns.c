@@ -24,9 +24,9 @@
 #include "platform/clock.h"
 
 enum {
-    CONNS = 6, /* the first one writes */
-    MOST_REQUESTS = 500,
-    DEFAULT_HISTORIES = 300,
+    CONNS = 12, /* the first one writes */
+    MOST_REQUESTS = 600,
+    DEFAULT_HISTORIES = 200,
     MOST_MISSES = 8, /* as in engine/delay.c */
     MOST_TURNS = 4
 };
@@ -62,10 +62,11 @@ struct model {
     ll_conn *conns[CONNS];
     struct entry entries[MOST_REQUESTS];
     size_t count;
-    uint64_t loop_ns;         /* used on the loop since the last dispatch began */
-    uint64_t misses;          /* what the statistics said then */
-    unsigned waiting[CONNS];  /* dispatches that it has waited for its turn */
-    uint64_t slow;            /* one step in so many takes long; 0: none */
+    uint64_t loop_ns;        /* used on the loop since the last dispatch began */
+    uint64_t misses;         /* what the statistics said then */
+    unsigned waiting[CONNS]; /* dispatches that it has waited for its turn */
+    uint64_t cold;           /* one request in so many misses a page */
+    uint64_t span_ns;        /* what a step takes at most */
     /* what the ends of the writer's requests say, in the order of their submission */
     size_t learnt;
     bool in_transaction, unsure;
@@ -192,7 +193,7 @@ static void submit(struct model *m)
     ll_conn *conn = m->conns[e->conn];
     ll_status status;
     uint64_t what = e->conn == 0 ? draw(m, 10) : 8;
-    if (draw(m, 4) == 0)
+    if (draw(m, m->cold) == 0)
         lli_fault_arm(LLI_FAULT_ATTEMPT, 1 + draw(m, 4));
     if (what == 0) {
         e->kind = COMMIT;
@@ -235,14 +236,24 @@ static void cancel(struct model *m)
 
 static void interrupt(struct model *m)
 {
-    T_CHECK(ll_conn_interrupt(m->conns[draw(m, CONNS)]) == LL_OK);
+    unsigned conn = (unsigned)draw(m, CONNS);
+    ll_request *begun =
+        NULL; /* it has missed a page, and waits for it: the interrupt is meant for it */
+    for (size_t i = 0; i < m->count && waits_for_loop(m, conn) && !begun; i++) {
+        ll_request *request = m->entries[i].request;
+        if (m->entries[i].conn == conn && request && request->missed > 0 &&
+            !ll_request_is_done(request))
+            begun = request;
+    }
+    T_CHECK(ll_conn_interrupt(m->conns[conn]) == LL_OK);
+    T_CHECK(!begun || ll_request_is_done(begun));
 }
 
 /* In the middle of a statement: time passes, and what another thread could do is done. */
 static void on_point(void *arg)
 {
     struct model *m = arg;
-    uint64_t span = m->slow > 0 && draw(m, m->slow) == 0 ? most_step_ns : draw(m, 30000);
+    uint64_t span = draw(m, m->span_ns + 1);
     if (lli_attempt_now)
         m->loop_ns += span;
     lli_step_advance(&m->step, span);
@@ -299,7 +310,8 @@ static void open_conns(struct model *m, const char *path)
         lli_step_settle(&m->step);
         t_is(request, LL_OK, LL_APPLIED);
         ll_request_unref(request);
-        for (int i = 0; i < 3; i++) { /* has opened the WAL, and a history for what is not bounded */
+        for (int i = 0; i < 3;
+             i++) { /* has opened the WAL, and a history for what is not bounded */
             const char *texts[] = {quick_read, medium_read};
             for (int k = 0; k < 2; k++) {
                 T_CHECK(ll_query(m->conns[c], texts[k], NULL, 0, NULL, &request) >= 0);
@@ -360,8 +372,9 @@ static void history(t_env *t, uint64_t seed)
     m->misses = stats_of(m).misses;
     m->loop_ns = 0;
     ll_engine_new_turn(m->step.engine);
-    m->slow = draw(m, 3) * 6;
-    uint64_t often = 2 + draw(m, 30); /* how seldom the loop comes round */
+    m->cold = draw(m, 3) ? 2 + draw(m, 20) : 1;
+    m->span_ns = (1 + draw(m, 4)) * most_step_ns / 4;
+    uint64_t often = 2 + draw(m, 60); /* how seldom the loop comes round */
     for (size_t i = 0, actions = 100 + draw(m, 500); i < actions; i++) {
         uint64_t action = draw(m, often + 8);
         if (action < 4)
@@ -397,12 +410,13 @@ static void test_random_turns(void **state)
         skip(); /* no page is ever waited for here */
     const char *seed = getenv("LL_SEED"), *histories = getenv("LL_HISTORIES");
     uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
-    uint64_t count = seed                     ? 1
-                     : histories              ? strtoull(histories, NULL, 10)
-                     : getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 4
-                                              : DEFAULT_HISTORIES;
+    uint64_t count = seed                   ? 1
+                   : histories              ? strtoull(histories, NULL, 10)
+                   : getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 4
+                                            : DEFAULT_HISTORIES;
     for (uint64_t i = 0; i < count; i++) {
-        fprintf(stderr, "\rseed %llu ", (unsigned long long)(first + i)); /* a crash tells it, too */
+        fprintf(stderr, "\rseed %llu ",
+                (unsigned long long)(first + i)); /* a crash tells it, too */
         history(t, first + i);
     }
     fprintf(stderr,
