@@ -95,9 +95,11 @@ def state(step: Step, cursor: Any, connection: Any) -> Observation:
     )
 
 
-def on_sqlite3(steps: Sequence[Step], **options: Any) -> list[Observation]:
+def on_sqlite3(
+    steps: Sequence[Step], database: str = ":memory:", **options: Any
+) -> list[Observation]:
     """What `sqlite3` does."""
-    connection = sqlite3.connect(":memory:", **options)
+    connection = sqlite3.connect(database, **options)
     cursors = [connection.cursor() for _ in range(3)]
     seen: list[Observation] = []
     for step in steps:
@@ -130,10 +132,12 @@ def on_sqlite3(steps: Sequence[Step], **options: Any) -> list[Observation]:
     return seen
 
 
-async def on_lib(steps: Sequence[Step], **options: Any) -> list[Observation]:
+async def on_lib(
+    steps: Sequence[Step], database: str = ":memory:", **options: Any
+) -> list[Observation]:
     """What the module under test does."""
     # Without a thread check aiosqlite too can set isolation_level from the loop.
-    connection = await lib.connect(":memory:", check_same_thread=False, **options)
+    connection = await lib.connect(database, check_same_thread=False, **options)
     cursors = [await connection.cursor() for _ in range(3)]
     seen: list[Observation] = []
     for step in steps:
@@ -179,10 +183,16 @@ def compare(steps: Sequence[Step], **options: Any) -> None:
         found = loop.run_until_complete(on_lib(steps, **options))
     finally:
         loop.close()
+    same(steps, expected, found, f"options {options}, steps {list(steps)!r}")
+
+
+def same(
+    steps: Sequence[Step], expected: Sequence[Observation], found: Sequence[Observation], where: str
+) -> None:
+    """All observations are equal; the message names the first step that differs, and `where`."""
     names = ("result", "rowcount", "lastrowid", "description", "in_transaction", "total_changes")
     for number, (step, want, have) in enumerate(zip(steps, expected, found, strict=True)):
         for name, a, b in zip(names, want, have, strict=True):
             assert a == b, (
-                f"step {number}, {step!r}: {name}\n  sqlite3: {a}\n  {lib.__name__}: {b}\n"
-                f"  options {options}, steps {list(steps)!r}"
+                f"step {number}, {step!r}: {name}\n  sqlite3: {a}\n  {lib.__name__}: {b}\n  {where}"
             )
