@@ -70,6 +70,28 @@ typedef int (*ll_call_fn)(sqlite3 *db, void *arg);
 LL_API LL_NODISCARD ll_status ll_conn_call(ll_conn *conn, ll_call_fn call, void *arg,
                                            const ll_submit *how, ll_request **ret_request);
 
+/* Code of the program's own that SQLite may call on a connection. It must never run on the loop, in the
+ * middle of a statement. */
+enum {
+    LL_OWN_FUNCTIONS = 1u << 0,  /* functions, maybe under the names of SQLite's: no statement that calls
+                                    a function runs on the loop. Set by itself behind an ll_conn_call() */
+    LL_OWN_AUTHORIZER = 1u << 1, /* sqlite3_set_authorizer(): nothing runs on the loop, and the library
+                                    prepares no statement of its own */
+    LL_OWN_TRACE = 1u << 2       /* sqlite3_trace_v2(): the same */
+};
+
+/* Says what a program has registered with a handle (`add`), or taken away (`remove`): LL_OWN_*. What is
+ * registered inside ll_conn_call() is told before its function returns.
+ * Thread: any. Owns: nothing. Errors: none; NULL is ignored. Since: 0.1 */
+LL_API void ll_conn_own_code(ll_conn *conn, unsigned add, unsigned remove);
+
+/* A progress handler of the program's own: called about every `steps` steps of SQLite's machine while a
+ * statement runs, always on a worker; nonzero ends the statement with SQLITE_INTERRUPT. (SQLite's single
+ * slot is the library's; sqlite3_progress_handler() would be overridden.) NULL takes it away.
+ * Thread: only inside a function called by ll_conn_call(). Owns: `arg` must live until it is replaced or
+ * the connection is closed. Errors: none; NULL for the connection is ignored. Since: 0.1 */
+LL_API void ll_conn_set_progress(ll_conn *conn, int steps, int (*progress)(void *arg), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

@@ -64,7 +64,7 @@ static int on_progress(void *arg)
         return 0;
     enum lli_stop stop = lli_guard_check(guard);
     if (stop == LLI_STOP_NONE)
-        return attempt_ends();
+        return attempt_ends() || (guard->progress && guard->progress(guard->progress_arg));
     guard->stopped = stop;
     return 1;
 }
@@ -96,7 +96,10 @@ void lli_guard_install(struct lli_guard *guard, sqlite3 *db)
 {
     guard->db = db;
     lli_sq.busy_handler(db, on_busy, guard);
-    lli_sq.progress_handler(db, STEPS_BETWEEN_CHECKS, on_progress, guard);
+    int steps = guard->progress && guard->progress_steps < STEPS_BETWEEN_CHECKS
+                  ? guard->progress_steps
+                  : STEPS_BETWEEN_CHECKS;
+    lli_sq.progress_handler(db, steps, on_progress, guard);
 }
 
 void lli_guard_remove(struct lli_guard *guard)

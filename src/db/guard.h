@@ -30,6 +30,9 @@ struct lli_guard {
      * lock. False: give up. */
     bool (*nap)(void *arg, uint64_t span_ns);
     void *nap_arg;
+    int (*progress)(void *arg); /* the program's own progress handler, or NULL */
+    void *progress_arg;
+    int progress_steps;
     void (*point)(void *arg); /* tests: called by the progress handler; NULL otherwise */
     void *point_arg;
     sqlite3 *db;

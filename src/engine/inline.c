@@ -117,6 +117,11 @@ static bool small_parameters(const ll_request *request)
     return bytes <= LLI_LARGE_VALUE;
 }
 
+static bool has_own(ll_conn *conn, unsigned what)
+{
+    return (atomic_load_explicit(&conn->own_code, memory_order_relaxed) & what) != 0;
+}
+
 static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt)
 {
     bool plain_read = stmt->raw && stmt->read_only &&
@@ -140,7 +145,8 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
         if (!program->known || program->uses_vtab || program->attached ||
-            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION)
+            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION ||
+            (program->calls > 0 && has_own(conn, LL_OWN_FUNCTIONS)))
             return REFUSED;
         enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
         return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
@@ -263,7 +269,9 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
 {
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
-    bool able = conn->can_inline && lli_delay_may_miss(engine, conn);
+    bool able = conn->can_inline && !conn->db.guard.progress &&
+                !has_own(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE) &&
+                lli_delay_may_miss(engine, conn);
     sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
         if (mutex)

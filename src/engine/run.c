@@ -221,6 +221,7 @@ ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *reques
 static void run_call(ll_conn *conn, ll_request *request)
 {
     lli_run_arm(conn, request, true, false);
+    ll_conn_own_code(conn, LL_OWN_FUNCTIONS, 0); /* nobody can tell what it registers */
     int rc = request->in.call.call(conn->db.handle, request->in.call.arg);
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
     if (rc == SQLITE_OK) {
