@@ -73,11 +73,13 @@ LL_API LL_NODISCARD ll_status ll_conn_call(ll_conn *conn, ll_call_fn call, void 
 /* Code of the program's own that SQLite may call on a connection. It must never run on the loop, in the
  * middle of a statement. */
 enum {
-    LL_OWN_FUNCTIONS = 1u << 0,  /* functions, maybe under the names of SQLite's: no statement that calls
+    LL_OWN_FUNCTIONS =
+        1u << 0, /* functions, maybe under the names of SQLite's: no statement that calls
                                     a function runs on the loop. Set by itself behind an ll_conn_call() */
-    LL_OWN_AUTHORIZER = 1u << 1, /* sqlite3_set_authorizer(): nothing runs on the loop, and the library
+    LL_OWN_AUTHORIZER =
+        1u << 1,           /* sqlite3_set_authorizer(): nothing runs on the loop, and the library
                                     prepares no statement of its own */
-    LL_OWN_TRACE = 1u << 2       /* sqlite3_trace_v2(): the same */
+    LL_OWN_TRACE = 1u << 2 /* sqlite3_trace_v2(): the same */
 };
 
 /* Says what a program has registered with a handle (`add`), or taken away (`remove`): LL_OWN_*. What is

@@ -20,6 +20,7 @@
 
 #include "acursor.h"
 #include "errors.h"
+#include "work.h"
 
 #include <string.h>
 
@@ -159,6 +160,7 @@ void lp_conns_interrupt(lp_state *st)
 void lp_conns_forget(lp_state *st)
 {
     st->conns = NULL;
+    st->working = NULL;
     st->generation++;
 }
 
@@ -476,7 +478,7 @@ static int set_forwarded(PyObject *op, PyObject *value, void *name)
 }
 
 /* While a request is under way: what the core noted after the last one that finished. When the
- * connection is idle the sqlite3.Connection tells, for it may have been used directly; both of its
+ * connection is idle, or this thread is the worker that has it (work.c), the sqlite3.Connection tells, for it may have been used directly; both of its
  * getters only read a member of SQLite's handle, so they do not wait either. */
 static PyObject *get_state(PyObject *op, void *name)
 {
@@ -487,7 +489,7 @@ static PyObject *get_state(PyObject *op, void *name)
         return NULL;
     }
     ll_conn_get_state(conn->handle, &state);
-    if (state.idle)
+    if (state.idle || lp_working_here(conn))
         return PyObject_GetAttr(conn->sqlite, name == total_changes
                                                   ? conn->st->names.total_changes
                                                   : conn->st->names.in_transaction);
@@ -655,7 +657,7 @@ int lp_conn_init(PyObject *module, lp_state *st)
     st->row_factory_at = member_at(st->sqlite3.Connection, st->names.row_factory);
     st->text_factory_at = member_at(st->sqlite3.Connection, st->names.text_factory);
     st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL);
-    if (!st->conn_type || lp_connect_init(module, st) < 0)
+    if (!st->conn_type || lp_connect_init(module, st) < 0 || lp_work_init(module, st) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "Connection", (PyObject *)st->conn_type);
 }

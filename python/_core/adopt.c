@@ -79,7 +79,7 @@ struct lp_opener {
 /* Process-wide, made at import: its destructor runs when a thread that has entered Python ends. */
 static pthread_key_t entered;
 
-/* Gives back the thread state that enter() kept. Python's own key may have been cleared by now, so
+/* Gives back the thread state that lp_worker_enter() kept. Python's own key may have been cleared by now, so
  * PyGILState_* no longer knows this thread. */
 static void thread_leaves(void *kept)
 {
@@ -91,8 +91,7 @@ static void thread_leaves(void *kept)
     PyThreadState_DeleteCurrent();
 }
 
-/* Takes the GIL, on any thread, held or not. False: Python is gone, touch nothing of it. */
-static bool enter(PyGILState_STATE *ret_gil)
+bool lp_worker_enter(PyGILState_STATE *ret_gil)
 {
     if (atomic_load_explicit(&gone, memory_order_acquire))
         return false;
@@ -398,7 +397,7 @@ static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     (void)ret_message; /* the exception is kept whole instead */
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
     int rc = open_with_python(arg, ret_db);
     PyGILState_Release(gil);
@@ -411,7 +410,7 @@ static int opener_close(void *arg, sqlite3 *db)
     (void)db;
     lp_opener *opener = arg;
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
     int rc = SQLITE_OK;
     PyObject *connection = opener->connection;
@@ -431,7 +430,7 @@ static int opener_close(void *arg, sqlite3 *db)
 static void opener_release(void *arg)
 {
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return;
     lp_opener_unref(arg);
     PyGILState_Release(gil);

@@ -26,6 +26,10 @@ int lp_opener_raise(lp_opener *opener);
 /* One reference less. GIL. */
 void lp_opener_unref(lp_opener *opener);
 
+/* Takes the GIL, on any thread, held or not; PyGILState_Release() gives it back. False: Python is gone, touch
+ * nothing of it. */
+bool lp_worker_enter(PyGILState_STATE *ret_gil);
+
 /* The interpreter is about to go: from now on nothing that runs on a worker touches Python. */
 void lp_adopt_exit(void);
 

@@ -515,6 +515,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             lp_step step = start(call, true);
             while (step == LP_AGAIN)
                 step = finish(call);
+            if (step == LP_WAIT && call->list && call->op->flags & LP_OP_LEAVE)
+                break;
             if (step == LP_WAIT && call->list) {
                 PyObject *future = new_future(call);
                 if (future)
@@ -537,7 +539,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             outcome = outcome_name(call->outcome);
         } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
             outcome = "not applied";
-        } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
+        } else if (!call->thrown && !(call->op->flags & (LP_OP_DETACH | LP_OP_LEAVE))) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
             PyObject *future = new_future(call);

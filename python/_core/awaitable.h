@@ -21,7 +21,10 @@ enum {
     LP_OP_SHIELD = 1u << 0, /* happens all the same when its task is cancelled */
     LP_OP_QUIET = 1u << 1,  /* may be dropped without being awaited */
     LP_OP_DETACH = 1u << 2, /* a cancelled task does not wait for it */
-    LP_OP_SMALL = 1u << 3   /* takes far less than a microsecond, unless it submits */
+    LP_OP_SMALL = 1u << 3,  /* takes far less than a microsecond, unless it submits */
+    LP_OP_LEAVE =
+        1u
+        << 4 /* with SHIELD: a cancelled task does not wait for it, and it happens all the same */
 };
 
 /* One kind of call. */

@@ -7,7 +7,8 @@
  * Exit: the atexit hook runs while Python is whole. It takes the engines of all loops out of use, so
  * nothing is called back any more, cancels what is queued, interrupts what runs, and then frees the root
  * engine without the GIL: that waits for a running commit and for the workers, which close what is
- * still open, with the GIL. Afterwards no thread of ours is left that could want the GIL while the
+ * still open, with the GIL. (Code of the program that runs on a worker and does not end is left behind: work.c.)
+ * Afterwards no other thread of ours is left that could want the GIL while the
  * interpreter goes, and nothing can be submitted.
  *
  * Fork: the child owns nothing of what its parent made. It forgets engines and open connections
@@ -19,6 +20,7 @@
 #include "loop.h"
 #include "sqlite_table.h"
 #include "state.h"
+#include "work.h"
 
 /* ---- hooks of the process ---------------------------------------------------------------------- */
 
@@ -31,7 +33,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     st->exiting = 1;
     lp_loops_end(st);
     lp_conns_interrupt(st);
-    lp_root_end(st);
+    lp_root_end(st, lp_working_end_all(st));
     lp_adopt_exit();
     lp_shapes_end(st);
     Py_RETURN_NONE;

@@ -12,6 +12,7 @@
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   awaitable.c       the one awaitable
  *   aconn.c aopen.c   Connection, and how it is opened
+ *   work.c            the program's own Python code on a connection's worker
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
@@ -113,8 +114,9 @@ typedef struct lp_state {
     lp_call *orphans; /* calls whose loop is gone while a worker still reads their memory */
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
-    uint64_t generation;   /* counts up in the child of a fork */
-    int exiting;           /* the atexit hook has run: nothing is submitted any more */
+    struct lp_working *working; /* code of the program that workers are in */
+    uint64_t generation;        /* counts up in the child of a fork */
+    int exiting;                /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;
