@@ -87,8 +87,7 @@ static const char *look(ll_conn *conn)
     lli_guard_arm(&conn->db.guard);
     conn->db.guard.stop = NULL; /* these statements belong to no request */
     conn->db.guard.deadline_ns = LLI_NEVER;
-    if (atomic_load_explicit(&conn->own_code, memory_order_relaxed) &
-        (LL_OWN_AUTHORIZER | LL_OWN_TRACE)) { /* which would see what we ask */
+    if (lli_own_has(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE)) { /* which would see what we ask */
         conn->facts_stale = true;
         return "an authorizer or a trace callback is set";
     }

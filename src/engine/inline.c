@@ -117,11 +117,6 @@ static bool small_parameters(const ll_request *request)
     return bytes <= LLI_LARGE_VALUE;
 }
 
-static bool has_own(ll_conn *conn, unsigned what)
-{
-    return (atomic_load_explicit(&conn->own_code, memory_order_relaxed) & what) != 0;
-}
-
 static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt)
 {
     bool plain_read = stmt->raw && stmt->read_only &&
@@ -144,9 +139,9 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return ADMITTED;
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
-        if (!program->known || program->uses_vtab || program->attached ||
-            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION ||
-            (program->calls > 0 && has_own(conn, LL_OWN_FUNCTIONS)))
+        if (!program->known || program->uses_vtab || program->attached || program->foreign ||
+            (lli_own_has(conn, LL_OWN_FUNCTIONS) &&
+             (program->calls > 0 || program->why == LLI_HAS_OPCODE)))
             return REFUSED;
         enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
         return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
@@ -269,8 +264,7 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
 {
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
-    bool able = conn->can_inline && !conn->db.guard.progress &&
-                !has_own(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE) &&
+    bool able = conn->can_inline && !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) &&
                 lli_delay_may_miss(engine, conn);
     sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
@@ -283,13 +277,15 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     struct lli_attempt attempt;
     bool refused;
     uint64_t ended_ns;
+    conn->inside++;
     lli_attempt_begin(&attempt, engine->attempt_ns, false);
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
-        lli_guard_install(&conn->db.guard, conn->db.handle);
+        lli_own_install_guard(conn);
     enum lli_run_result result = run(conn, request, &attempt, &refused, &ended_ns);
     lli_attempt_end(&attempt);
     if (result != LLI_RUN_DONE)
         lli_snapshot_release(&conn->db);
+    conn->inside--;
     lli_sq.mutex_leave(mutex);
     lli_turn_charge(engine, (ended_ns > 0 ? ended_ns : lli_now_ns()) - attempt.begun_ns);
     count_misses(engine, conn, request, &attempt);

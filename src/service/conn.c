@@ -168,21 +168,3 @@ ll_status ll_conn_call(ll_conn *conn, ll_call_fn call, void *arg, const ll_submi
     request->in.call.arg = arg;
     return lli_submit(request, ret_request);
 }
-
-void ll_conn_own_code(ll_conn *conn, unsigned add, unsigned remove)
-{
-    if (!conn || lli_engine_foreign(conn->engine))
-        return;
-    atomic_fetch_and_explicit(&conn->own_code, ~remove, memory_order_relaxed);
-    atomic_fetch_or_explicit(&conn->own_code, add, memory_order_relaxed);
-}
-
-void ll_conn_set_progress(ll_conn *conn, int steps, int (*progress)(void *arg), void *arg)
-{
-    if (!conn || lli_engine_foreign(conn->engine) || !conn->db.handle)
-        return;
-    conn->db.guard.progress = steps > 0 ? progress : NULL;
-    conn->db.guard.progress_arg = arg;
-    conn->db.guard.progress_steps = steps;
-    lli_guard_install(&conn->db.guard, conn->db.handle);
-}
