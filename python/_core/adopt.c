@@ -35,6 +35,7 @@
  * the Connection has another. The opener knows neither of them, so there is no cycle. */
 #include "adopt.h"
 
+#include "guarded.h"
 #include "sqlite_table.h"
 
 #include <pthread.h>
@@ -71,6 +72,7 @@ struct lp_opener {
     /* GIL */
     size_t references;
     PyObject *connection; /* the sqlite3.Connection, while it is open */
+    lp_link *link;        /* its link, if it has one */
     PyObject *error;      /* what open or close raised */
 };
 
@@ -301,7 +303,7 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
                          ll_open_options *ret_options)
 {
     PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-    PyObject *target = NULL, *arguments = NULL;
+    PyObject *target = NULL, *arguments = NULL, *factory = NULL;
     lp_opener *opener = NULL;
     if (!keywords)
         return NULL;
@@ -314,8 +316,9 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
     if (!target || PyDict_SetItem(keywords, st->names.uri, is_uri ? Py_True : Py_False) < 0 ||
         PyDict_SetItem(keywords, st->names.check_same_thread, Py_False) < 0)
         goto out;
+    factory = lp_guarded_class(st, PyDict_GetItemString(keywords, "factory"));
     arguments = PyTuple_Pack(1, target);
-    if (!arguments)
+    if (!arguments || (factory && PyDict_SetItemString(keywords, "factory", factory) < 0))
         goto out;
     opener = PyMem_Calloc(1, sizeof *opener);
     if (!opener) {
@@ -330,12 +333,15 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
         PyErr_Clear(); /* a name with bytes that are no UTF-8: to be on the safe side */
     if (!text || (is_uri && strstr(text, "cache=shared")))
         ret_options->flags |= LL_OPEN_NO_INLINE;
+    if (!factory) /* what is registered with it directly is not noticed */
+        ret_options->flags |= LL_OPEN_NO_INLINE;
     opener->st = st;
     opener->module = Py_NewRef(module);
     opener->arguments = Py_NewRef(arguments);
     opener->keywords = Py_NewRef(keywords);
     opener->references = 1;
 out:
+    Py_XDECREF(factory);
     Py_XDECREF(arguments);
     Py_XDECREF(target);
     Py_DECREF(keywords);
@@ -347,6 +353,7 @@ void lp_opener_unref(lp_opener *opener)
     if (!opener || --opener->references > 0)
         return;
     Py_XDECREF(opener->connection);
+    Py_XDECREF((PyObject *)opener->link);
     Py_XDECREF(opener->error);
     Py_DECREF(opener->arguments);
     Py_DECREF(opener->keywords);
@@ -357,6 +364,11 @@ void lp_opener_unref(lp_opener *opener)
 PyObject *lp_opener_connection(const lp_opener *opener)
 {
     return opener->connection;
+}
+
+lp_link *lp_opener_link(const lp_opener *opener)
+{
+    return opener->link;
 }
 
 int lp_opener_raise(lp_opener *opener)
@@ -377,6 +389,8 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
     sqlite3 *handle = connection ? handle_of(st, connection) : NULL;
     if (handle) {
         opener->connection = connection;
+        opener->link = lp_guarded_link(st, connection);
+        PyErr_Clear(); /* out of memory: used directly it has no guard */
         *ret_db = handle;
         return SQLITE_OK;
     }
@@ -414,12 +428,19 @@ static int opener_close(void *arg, sqlite3 *db)
         return SQLITE_INTERRUPT;
     int rc = SQLITE_OK;
     PyObject *connection = opener->connection;
+    lp_link *link = opener->link;
     opener->connection = NULL;
+    opener->link = NULL;
+    if (link) /* it is used directly by nobody any more (ll_conn_enter()), and shall not close itself */
+        lp_link_end(link);
     PyObject *closed = PyObject_CallMethodNoArgs(connection, opener->st->names.close);
     if (!closed) {
         Py_XSETREF(opener->error, lp_exc_take());
         rc = SQLITE_ERROR;
     }
+    if (link)
+        link->closed = true;
+    Py_XDECREF((PyObject *)link);
     Py_XDECREF(closed);
     Py_DECREF(connection);
     PyGILState_Release(gil);

@@ -20,6 +20,9 @@ ll_adopt lp_opener_adopt(lp_opener *opener);
 /* The sqlite3.Connection that was opened; borrowed, NULL before and after. GIL. */
 PyObject *lp_opener_connection(const lp_opener *opener);
 
+/* What that one and looplite know of each other; borrowed, NULL before, after, and if it is of no class of ours. GIL. */
+struct lp_link *lp_opener_link(const lp_opener *opener);
+
 /* Raises the exception of the last open or close that failed in Python. 1: raised. 0: none. */
 int lp_opener_raise(lp_opener *opener);
 

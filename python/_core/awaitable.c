@@ -159,6 +159,9 @@ lp_step lp_call_submitted(lp_call *call, ll_status status)
 {
     if (status == LL_PENDING) {
         link_call(call, &call->loop->pending);
+        /* A callback waits for the GIL until it is there. */
+        if (call->st->has_callbacks && !call->context && !(call->context = PyContext_CopyCurrent()))
+            PyErr_Clear();
         return LP_WAIT;
     }
     if (status == LL_OK) {
@@ -580,7 +583,7 @@ static PyObject *call_aenter(PyObject *op, PyObject *unused)
     return Py_NewRef(op);
 }
 
-/* Closes the Connection or Cursor that the call gave, by its own close(), which a subclass may have
+/* Closes the Connection, Cursor or Blob that the call gave, by its own close(), which a subclass may have
  * replaced; anything else needs no end. */
 static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
@@ -594,7 +597,8 @@ static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
     PyObject *value = call->kept;
     call->kept = NULL;
     PyObject *closing = PyObject_TypeCheck(value, call->st->cursor_type) ||
-                                PyObject_TypeCheck(value, call->st->conn_type)
+                                PyObject_TypeCheck(value, call->st->conn_type) ||
+                                PyObject_TypeCheck(value, call->st->blob_type)
                           ? PyObject_CallMethodNoArgs(value, call->st->names.close)
                           : lp_ready_new(call->st, Py_NewRef(Py_None));
     Py_DECREF(value);
@@ -659,6 +663,7 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->iterator);
     Py_VISIT(call->late);
     Py_VISIT(call->target);
+    Py_VISIT(call->context);
     return lp_params_traverse(&call->params, visit, arg);
 }
 
@@ -681,6 +686,7 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->iterator);
     Py_CLEAR(call->late);
     Py_CLEAR(call->target);
+    Py_CLEAR(call->context);
     return 0;
 }
 

@@ -65,6 +65,7 @@ struct lp_call {
     PyObject *thrown;   /* the CancelledError to raise once the outcome is known */
     PyObject *iterator; /* executemany: where the rows come from */
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
+    PyObject *context;  /* what callbacks of its request run in; NULL: there are none */
     PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
     ll_request *request;
     lp_call *previous,

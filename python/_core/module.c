@@ -16,6 +16,7 @@
 #include "acursor.h"
 #include "adopt.h"
 #include "awaitable.h"
+#include "guarded.h"
 #include "info.h"
 #include "loop.h"
 #include "sqlite_table.h"
@@ -173,7 +174,8 @@ static int module_exec(PyObject *module)
         return -1;
     }
     if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
-        lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
+        lp_awaitable_init(module, st) < 0 || lp_callback_init(module, st) < 0 ||
+        lp_guarded_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
         lp_cursor_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
@@ -194,6 +196,16 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->cursor_type);
     Py_VISIT(st->rows_type);
     Py_VISIT(st->connector_type);
+    Py_VISIT(st->link_type);
+    Py_VISIT(st->callback_type);
+    Py_VISIT(st->guard_type);
+    Py_VISIT(st->guarded_type);
+    Py_VISIT(st->guarded_cursor_type);
+    Py_VISIT(st->blob_type);
+    Py_VISIT(st->dump_type);
+    Py_VISIT(st->base_isolation_level);
+    Py_VISIT(st->base_autocommit);
+    Py_VISIT(st->inside);
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
@@ -221,6 +233,16 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->cursor_type);
     Py_CLEAR(st->rows_type);
     Py_CLEAR(st->connector_type);
+    Py_CLEAR(st->link_type);
+    Py_CLEAR(st->callback_type);
+    Py_CLEAR(st->guard_type);
+    Py_CLEAR(st->guarded_type);
+    Py_CLEAR(st->guarded_cursor_type);
+    Py_CLEAR(st->blob_type);
+    Py_CLEAR(st->dump_type);
+    Py_CLEAR(st->base_isolation_level);
+    Py_CLEAR(st->base_autocommit);
+    Py_CLEAR(st->inside);
 #define X(name) Py_CLEAR(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X

@@ -25,19 +25,29 @@
 
 /* ---- what workers are in ------------------------------------------------------------------------ */
 
-static _Thread_local const lp_conn *served;
+static _Thread_local const lp_conn *served; /* whose worker this thread is */
+static _Thread_local PyObject *inside;      /* the context that was entered last; borrowed */
 
-void lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn)
+int lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn, PyObject *context)
 {
+    working->entered = context && context != inside ? Py_NewRef(context) : NULL;
+    if (working->entered && PyContext_Enter(context) < 0) {
+        Py_DECREF(working->entered);
+        return -1;
+    }
     working->conn = served;
+    working->context = inside;
+    if (conn)
+        served = conn;
+    if (working->entered)
+        inside = context;
     working->thread = PyThread_get_thread_ident();
     working->next = st->working;
     working->link = &st->working;
     if (st->working)
         st->working->link = &working->next;
     st->working = working;
-    if (conn)
-        served = conn;
+    return 0;
 }
 
 void lp_working_end(lp_working *working)
@@ -46,6 +56,15 @@ void lp_working_end(lp_working *working)
     if (working->next)
         working->next->link = working->link;
     served = working->conn;
+    inside = working->context;
+    if (!working->entered)
+        return;
+    PyObject *exc = lp_exc_take();
+    if (PyContext_Exit(working->entered) < 0) /* what was called has left another one entered */
+        PyErr_WriteUnraisable(working->entered);
+    Py_DECREF(working->entered);
+    if (exc)
+        lp_exc_give(exc);
 }
 
 bool lp_working_here(const lp_conn *conn)
@@ -79,7 +98,7 @@ bool lp_working_end_all(lp_state *st)
 /* ---- the call ----------------------------------------------------------------------------------- */
 
 /* What lp_call's fields are here: sql = the callable or the name of a method, argument = the positional arguments,
- * iterator = the named ones, target = the context, late = what it raised. */
+ * iterator = the named ones, late = what it raised. */
 
 PyObject *lp_work_new(lp_conn *conn, const lp_op *op, PyObject *callable, PyObject *args,
                       PyObject *kwargs)
@@ -97,19 +116,16 @@ PyObject *lp_work_new(lp_conn *conn, const lp_op *op, PyObject *callable, PyObje
 /* Runs it; with the GIL, on the worker. */
 static void run(lp_call *call)
 {
+    lp_conn *conn = (lp_conn *)call->owner;
+    ll_conn *handle = conn->handle; /* its request keeps it */
     lp_working working;
-    PyObject *context = call->target;
-    if (PyContext_Enter(context) < 0) {
-        call->late = lp_exc_take();
-        return;
+    if (lp_working_begin(call->st, &working, conn, call->context) == 0) {
+        ll_conn_wait_begin(handle); /* it may wait for anything */
+        call->result = PyObject_Call(call->sql, call->argument, call->iterator);
+        ll_conn_wait_end(handle);
+        lp_working_end(&working);
     }
-    lp_working_begin(call->st, &working, (const lp_conn *)call->owner);
-    PyObject *result = PyObject_Call(call->sql, call->argument, call->iterator);
-    call->late = result ? NULL : lp_exc_take();
-    call->result = result;
-    lp_working_end(&working);
-    if (PyContext_Exit(context) < 0) /* the code has left another one entered */
-        PyErr_WriteUnraisable(call->sql);
+    call->late = lp_exc_take();
 }
 
 /* ll_call_fn: on the worker, without the GIL. The call is in its loop's list, which keeps it. */
@@ -120,8 +136,9 @@ static int work(sqlite3 *db, void *arg)
     if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
     run(arg);
+    bool raised = ((lp_call *)arg)->late != NULL;
     PyGILState_Release(gil);
-    return SQLITE_OK;
+    return raised ? SQLITE_ABORT : SQLITE_OK; /* which says that the outcome is not known */
 }
 
 static int find_method(lp_call *call)
@@ -145,8 +162,9 @@ lp_step lp_work_start(lp_call *call)
         return LP_YIELD;
     if (find_method(call) < 0)
         return LP_ERROR;
-    call->target = PyContext_CopyCurrent();
-    if (!call->target || lp_call_how(call, 0, &how) < 0)
+    if (!call->context)
+        call->context = PyContext_CopyCurrent();
+    if (!call->context || lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
     call->begun = true;
     return lp_call_submitted(call, ll_conn_call(conn->handle, work, call, &how, &call->request));
@@ -172,9 +190,9 @@ lp_step lp_work_finish(lp_call *call)
 {
     if (!call->begun)
         return call->op->start(call);
-    if (lp_call_check(call) < 0)
-        return LP_ERROR;
-    return call->late ? raise_late(call) : LP_DONE;
+    if (call->late)
+        return raise_late(call);
+    return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
 
 /* ---- Connection._execute() ---------------------------------------------------------------------- */

@@ -8,12 +8,16 @@
 typedef struct lp_working lp_working;
 struct lp_working {
     lp_working *next, **link;
-    const lp_conn *conn;  /* whose worker it is; NULL: not known */
     unsigned long thread; /* as PyThread_get_thread_ident() */
+    /* what was before, on this thread */
+    const lp_conn *conn;
+    PyObject *context;
+    PyObject *entered; /* NULL: none was */
 };
 
-/* Before and after code of the program runs on this thread, which is no loop's. With the GIL. */
-void lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn);
+/* Before and after code of the program runs on this thread. `conn`: whose worker it is; NULL: as before. `context`
+ * is entered, unless it is already; NULL: none. With the GIL. 0, or -1 with an exception and nothing to end. */
+int lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn, PyObject *context);
 void lp_working_end(lp_working *working);
 
 /* Whether this thread is in such a piece for that connection: then it owns the sqlite3.Connection. */

@@ -46,7 +46,7 @@ def test_it_may_use_the_connection(run: Run) -> None:
                 db.isolation_level = None
                 db._conn.execute("BEGIN")
                 assert (before, db.in_transaction) == (False, True)
-                return names + cursor.fetchall()
+                return [*names, *cursor.fetchall()]
 
             assert await db._execute(use) == ["a", (1,), (2,)]
             assert db.isolation_level is None
