@@ -75,7 +75,8 @@ typedef enum ll_begin {
     LL_BEGIN_NONE = 0,
     LL_BEGIN_DEFERRED = 1,
     LL_BEGIN_IMMEDIATE = 2,
-    LL_BEGIN_EXCLUSIVE = 3
+    LL_BEGIN_EXCLUSIVE = 3,
+    LL_BEGIN_DEFAULT = 4 /* deferred; a trace shows plain "BEGIN ". Not for ll_txn_begin() */
 } ll_begin;
 
 /* One statement with all that can be said of it. Zero-initialise. */

@@ -19,7 +19,11 @@
 #include "aconn.h"
 
 #include "acursor.h"
+#include "callback.h"
 #include "errors.h"
+#include "guarded.h"
+#include "rare.h"
+#include "work.h"
 
 #include <string.h>
 
@@ -29,7 +33,7 @@ int lp_conn_need(const lp_conn *conn)
 {
     if (conn->phase == LP_CONN_OPEN) {
         if (conn->generation == conn->st->generation)
-            return 0;
+            return lp_callback_check(conn);
         lp_raise_refused(conn->st, LL_EFORK);
     } else if (conn->phase == LP_CONN_CLOSING) {
         lp_raise_closed_database(conn->st);
@@ -42,7 +46,7 @@ int lp_conn_need(const lp_conn *conn)
 PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name)
 {
     /* A class derived from it may have a property of that name. */
-    if (offset == 0 || (PyObject *)Py_TYPE(conn->sqlite) != conn->st->sqlite3.Connection)
+    if (offset == 0 || Py_TYPE(conn->sqlite) != conn->st->guarded_type)
         return PyObject_GetAttr(conn->sqlite, name);
     PyObject *value;
     memcpy(&value, (const char *)conn->sqlite + offset, sizeof value);
@@ -52,7 +56,7 @@ PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name)
 int lp_conn_is_legacy(const lp_conn *conn)
 {
 #if PY_VERSION_HEX >= 0x030C0000
-    PyObject *autocommit = PyObject_GetAttr(conn->sqlite, conn->st->names.autocommit);
+    PyObject *autocommit = lp_guarded_get(conn->st, conn->sqlite, conn->st->names.autocommit);
     if (!autocommit)
         return -1;
     int legacy = !PyBool_Check(autocommit);
@@ -70,7 +74,7 @@ int lp_conn_begin_mode(const lp_conn *conn, ll_begin *ret_begin)
     int legacy = lp_conn_is_legacy(conn);
     if (legacy <= 0)
         return legacy;
-    PyObject *level = PyObject_GetAttr(conn->sqlite, conn->st->names.isolation_level);
+    PyObject *level = lp_guarded_get(conn->st, conn->sqlite, conn->st->names.isolation_level);
     if (!level)
         return -1;
     if (level != Py_None) {
@@ -80,6 +84,8 @@ int lp_conn_begin_mode(const lp_conn *conn, ll_begin *ret_begin)
             *ret_begin = LL_BEGIN_IMMEDIATE;
         else if (first == 'E' || first == 'e')
             *ret_begin = LL_BEGIN_EXCLUSIVE;
+        else if (first == '\0')
+            *ret_begin = LL_BEGIN_DEFAULT;
         else
             *ret_begin = LL_BEGIN_DEFERRED;
     }
@@ -159,6 +165,7 @@ void lp_conns_interrupt(lp_state *st)
 void lp_conns_forget(lp_state *st)
 {
     st->conns = NULL;
+    st->working = NULL;
     st->generation++;
 }
 
@@ -169,6 +176,9 @@ void lp_conn_let_go(lp_conn *conn)
         lp_loop_count(conn->home, -1);
         Py_CLEAR(conn->home);
     }
+    if (conn->link)
+        lp_link_end(conn->link);
+    Py_CLEAR(conn->link);
     ll_conn_unref(conn->handle);
     conn->handle = NULL;
     lp_opener_unref(conn->opener);
@@ -185,6 +195,8 @@ static lp_step close_start(lp_call *call)
     if ((conn->phase != LP_CONN_OPEN && conn->phase != LP_CONN_CLOSING) ||
         conn->generation != conn->st->generation)
         return LP_DONE;
+    if (lp_callback_check(conn) < 0)
+        return LP_ERROR;
     if (lp_conn_must_wait(conn, call))
         return LP_YIELD;
     if (lp_call_how(call, 0, &how) < 0)
@@ -230,7 +242,7 @@ static const lp_op op_close = {
 static int autocommit_mode(const lp_conn *conn)
 {
 #if PY_VERSION_HEX >= 0x030C0000
-    PyObject *value = PyObject_GetAttr(conn->sqlite, conn->st->names.autocommit);
+    PyObject *value = lp_guarded_get(conn->st, conn->sqlite, conn->st->names.autocommit);
     int mode = !value ? -2 : value == Py_True ? 1 : value == Py_False ? 0 : -1;
     Py_XDECREF(value);
     return mode;
@@ -440,14 +452,23 @@ static char isolation_level[] = "isolation_level", row_factory[] = "row_factory"
             text_factory[] = "text_factory", in_transaction[] = "in_transaction",
             total_changes[] = "total_changes";
 
-static PyObject *get_conn(PyObject *op, void *unused)
+static PyObject *sqlite_of(PyObject *op)
 {
-    (void)unused;
     lp_conn *conn = (lp_conn *)op;
     if (conn->sqlite)
         return Py_NewRef(conn->sqlite);
     lp_raise_no_connection();
     return NULL;
+}
+
+/* Who asks for it may give it to sqlite3 itself, which knows nothing of ll_conn_enter(). */
+static PyObject *get_conn(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    if (conn->sqlite)
+        ll_conn_tidy(conn->handle);
+    return sqlite_of(op);
 }
 
 static PyObject *get_connection(PyObject *op, void *unused)
@@ -459,7 +480,7 @@ static PyObject *get_connection(PyObject *op, void *unused)
 
 static PyObject *get_forwarded(PyObject *op, void *name)
 {
-    PyObject *sqlite = get_conn(op, NULL);
+    PyObject *sqlite = sqlite_of(op);
     PyObject *value = sqlite ? PyObject_GetAttrString(sqlite, name) : NULL;
     Py_XDECREF(sqlite);
     return value;
@@ -467,7 +488,7 @@ static PyObject *get_forwarded(PyObject *op, void *name)
 
 static int set_forwarded(PyObject *op, PyObject *value, void *name)
 {
-    PyObject *sqlite = get_conn(op, NULL);
+    PyObject *sqlite = sqlite_of(op);
     int rc = sqlite ? (value ? PyObject_SetAttrString(sqlite, name, value)
                              : PyObject_DelAttrString(sqlite, name))
                     : -1;
@@ -476,7 +497,7 @@ static int set_forwarded(PyObject *op, PyObject *value, void *name)
 }
 
 /* While a request is under way: what the core noted after the last one that finished. When the
- * connection is idle the sqlite3.Connection tells, for it may have been used directly; both of its
+ * connection is idle, or this thread is the worker that has it (work.c), the sqlite3.Connection tells, for it may have been used directly; both of its
  * getters only read a member of SQLite's handle, so they do not wait either. */
 static PyObject *get_state(PyObject *op, void *name)
 {
@@ -487,7 +508,7 @@ static PyObject *get_state(PyObject *op, void *name)
         return NULL;
     }
     ll_conn_get_state(conn->handle, &state);
-    if (state.idle)
+    if (state.idle || lp_working_here(conn))
         return PyObject_GetAttr(conn->sqlite, name == total_changes
                                                   ? conn->st->names.total_changes
                                                   : conn->st->names.in_transaction);
@@ -575,6 +596,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(conn->connector);
     Py_VISIT(conn->dict);
     Py_VISIT(conn->sqlite);
+    Py_VISIT((PyObject *)conn->link);
     Py_VISIT((PyObject *)conn->home);
     return 0;
 }
@@ -655,7 +677,8 @@ int lp_conn_init(PyObject *module, lp_state *st)
     st->row_factory_at = member_at(st->sqlite3.Connection, st->names.row_factory);
     st->text_factory_at = member_at(st->sqlite3.Connection, st->names.text_factory);
     st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL);
-    if (!st->conn_type || lp_connect_init(module, st) < 0)
+    if (!st->conn_type || lp_connect_init(module, st) < 0 || lp_work_init(module, st) < 0 ||
+        lp_rare_init(module, st) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "Connection", (PyObject *)st->conn_type);
 }

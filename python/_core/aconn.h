@@ -30,6 +30,7 @@ struct lp_conn {
     ll_conn *handle;
     lp_opener *opener;
     PyObject *sqlite;          /* the sqlite3.Connection, while open */
+    struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
     const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */

@@ -35,6 +35,7 @@
  * the Connection has another. The opener knows neither of them, so there is no cycle. */
 #include "adopt.h"
 
+#include "guarded.h"
 #include "sqlite_table.h"
 
 #include <pthread.h>
@@ -71,6 +72,7 @@ struct lp_opener {
     /* GIL */
     size_t references;
     PyObject *connection; /* the sqlite3.Connection, while it is open */
+    lp_link *link;        /* its link, if it has one */
     PyObject *error;      /* what open or close raised */
 };
 
@@ -79,7 +81,7 @@ struct lp_opener {
 /* Process-wide, made at import: its destructor runs when a thread that has entered Python ends. */
 static pthread_key_t entered;
 
-/* Gives back the thread state that enter() kept. Python's own key may have been cleared by now, so
+/* Gives back the thread state that lp_worker_enter() kept. Python's own key may have been cleared by now, so
  * PyGILState_* no longer knows this thread. */
 static void thread_leaves(void *kept)
 {
@@ -91,8 +93,7 @@ static void thread_leaves(void *kept)
     PyThreadState_DeleteCurrent();
 }
 
-/* Takes the GIL, on any thread, held or not. False: Python is gone, touch nothing of it. */
-static bool enter(PyGILState_STATE *ret_gil)
+bool lp_worker_enter(PyGILState_STATE *ret_gil)
 {
     if (atomic_load_explicit(&gone, memory_order_acquire))
         return false;
@@ -302,7 +303,7 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
                          ll_open_options *ret_options)
 {
     PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-    PyObject *target = NULL, *arguments = NULL;
+    PyObject *target = NULL, *arguments = NULL, *factory = NULL;
     lp_opener *opener = NULL;
     if (!keywords)
         return NULL;
@@ -315,8 +316,9 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
     if (!target || PyDict_SetItem(keywords, st->names.uri, is_uri ? Py_True : Py_False) < 0 ||
         PyDict_SetItem(keywords, st->names.check_same_thread, Py_False) < 0)
         goto out;
+    factory = lp_guarded_class(st, PyDict_GetItemString(keywords, "factory"));
     arguments = PyTuple_Pack(1, target);
-    if (!arguments)
+    if (!arguments || (factory && PyDict_SetItemString(keywords, "factory", factory) < 0))
         goto out;
     opener = PyMem_Calloc(1, sizeof *opener);
     if (!opener) {
@@ -331,12 +333,15 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
         PyErr_Clear(); /* a name with bytes that are no UTF-8: to be on the safe side */
     if (!text || (is_uri && strstr(text, "cache=shared")))
         ret_options->flags |= LL_OPEN_NO_INLINE;
+    if (!factory) /* what is registered with it directly is not noticed */
+        ret_options->flags |= LL_OPEN_NO_INLINE;
     opener->st = st;
     opener->module = Py_NewRef(module);
     opener->arguments = Py_NewRef(arguments);
     opener->keywords = Py_NewRef(keywords);
     opener->references = 1;
 out:
+    Py_XDECREF(factory);
     Py_XDECREF(arguments);
     Py_XDECREF(target);
     Py_DECREF(keywords);
@@ -348,6 +353,7 @@ void lp_opener_unref(lp_opener *opener)
     if (!opener || --opener->references > 0)
         return;
     Py_XDECREF(opener->connection);
+    Py_XDECREF((PyObject *)opener->link);
     Py_XDECREF(opener->error);
     Py_DECREF(opener->arguments);
     Py_DECREF(opener->keywords);
@@ -358,6 +364,11 @@ void lp_opener_unref(lp_opener *opener)
 PyObject *lp_opener_connection(const lp_opener *opener)
 {
     return opener->connection;
+}
+
+lp_link *lp_opener_link(const lp_opener *opener)
+{
+    return opener->link;
 }
 
 int lp_opener_raise(lp_opener *opener)
@@ -378,6 +389,8 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
     sqlite3 *handle = connection ? handle_of(st, connection) : NULL;
     if (handle) {
         opener->connection = connection;
+        opener->link = lp_guarded_link(st, connection);
+        PyErr_Clear(); /* out of memory: used directly it has no guard */
         *ret_db = handle;
         return SQLITE_OK;
     }
@@ -398,7 +411,7 @@ static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     (void)ret_message; /* the exception is kept whole instead */
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
     int rc = open_with_python(arg, ret_db);
     PyGILState_Release(gil);
@@ -411,16 +424,23 @@ static int opener_close(void *arg, sqlite3 *db)
     (void)db;
     lp_opener *opener = arg;
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
     int rc = SQLITE_OK;
     PyObject *connection = opener->connection;
+    lp_link *link = opener->link;
     opener->connection = NULL;
+    opener->link = NULL;
+    if (link) /* it is used directly by nobody any more (ll_conn_enter()), and shall not close itself */
+        lp_link_end(link);
     PyObject *closed = PyObject_CallMethodNoArgs(connection, opener->st->names.close);
     if (!closed) {
         Py_XSETREF(opener->error, lp_exc_take());
         rc = SQLITE_ERROR;
     }
+    if (link)
+        link->closed = true;
+    Py_XDECREF((PyObject *)link);
     Py_XDECREF(closed);
     Py_DECREF(connection);
     PyGILState_Release(gil);
@@ -431,7 +451,7 @@ static int opener_close(void *arg, sqlite3 *db)
 static void opener_release(void *arg)
 {
     PyGILState_STATE gil;
-    if (!enter(&gil))
+    if (!lp_worker_enter(&gil))
         return;
     lp_opener_unref(arg);
     PyGILState_Release(gil);

@@ -20,11 +20,18 @@ ll_adopt lp_opener_adopt(lp_opener *opener);
 /* The sqlite3.Connection that was opened; borrowed, NULL before and after. GIL. */
 PyObject *lp_opener_connection(const lp_opener *opener);
 
+/* What that one and looplite know of each other; borrowed, NULL before, after, and if it is of no class of ours. GIL. */
+struct lp_link *lp_opener_link(const lp_opener *opener);
+
 /* Raises the exception of the last open or close that failed in Python. 1: raised. 0: none. */
 int lp_opener_raise(lp_opener *opener);
 
 /* One reference less. GIL. */
 void lp_opener_unref(lp_opener *opener);
+
+/* Takes the GIL, on any thread, held or not; PyGILState_Release() gives it back. False: Python is gone, touch
+ * nothing of it. */
+bool lp_worker_enter(PyGILState_STATE *ret_gil);
 
 /* The interpreter is about to go: from now on nothing that runs on a worker touches Python. */
 void lp_adopt_exit(void);

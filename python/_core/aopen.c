@@ -8,6 +8,7 @@
  * given up, and the core closes it as soon as it has arrived. Mistakes in the arguments are
  * reported by the await, not by connect(), as aiosqlite does. */
 #include "aconn.h"
+#include "callback.h"
 #include "errors.h"
 
 /* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
@@ -70,6 +71,9 @@ static void connect_record(lp_call *call)
     PyObject *sqlite = conn->opener ? lp_opener_connection(conn->opener) : NULL;
     if (call->status == LL_OK && sqlite) {
         conn->sqlite = Py_NewRef(sqlite);
+        conn->link = (lp_link *)Py_XNewRef((PyObject *)lp_opener_link(conn->opener));
+        if (conn->link)
+            lp_link_begin(conn->link, conn, conn->handle);
         conn->phase = LP_CONN_OPEN;
     } else {
         conn->phase = LP_CONN_CLOSED;

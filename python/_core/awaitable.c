@@ -159,6 +159,9 @@ lp_step lp_call_submitted(lp_call *call, ll_status status)
 {
     if (status == LL_PENDING) {
         link_call(call, &call->loop->pending);
+        /* A callback waits for the GIL until it is there. */
+        if (call->st->has_callbacks && !call->context && !(call->context = PyContext_CopyCurrent()))
+            PyErr_Clear();
         return LP_WAIT;
     }
     if (status == LL_OK) {
@@ -515,6 +518,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             lp_step step = start(call, true);
             while (step == LP_AGAIN)
                 step = finish(call);
+            if (step == LP_WAIT && call->list && call->op->flags & LP_OP_LEAVE)
+                break;
             if (step == LP_WAIT && call->list) {
                 PyObject *future = new_future(call);
                 if (future)
@@ -537,7 +542,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             outcome = outcome_name(call->outcome);
         } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
             outcome = "not applied";
-        } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
+        } else if (!call->thrown && !(call->op->flags & (LP_OP_DETACH | LP_OP_LEAVE))) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
             PyObject *future = new_future(call);
@@ -578,7 +583,7 @@ static PyObject *call_aenter(PyObject *op, PyObject *unused)
     return Py_NewRef(op);
 }
 
-/* Closes the Connection or Cursor that the call gave, by its own close(), which a subclass may have
+/* Closes the Connection, Cursor or Blob that the call gave, by its own close(), which a subclass may have
  * replaced; anything else needs no end. */
 static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
@@ -592,7 +597,8 @@ static PyObject *call_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
     PyObject *value = call->kept;
     call->kept = NULL;
     PyObject *closing = PyObject_TypeCheck(value, call->st->cursor_type) ||
-                                PyObject_TypeCheck(value, call->st->conn_type)
+                                PyObject_TypeCheck(value, call->st->conn_type) ||
+                                PyObject_TypeCheck(value, call->st->blob_type)
                           ? PyObject_CallMethodNoArgs(value, call->st->names.close)
                           : lp_ready_new(call->st, Py_NewRef(Py_None));
     Py_DECREF(value);
@@ -657,6 +663,7 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->iterator);
     Py_VISIT(call->late);
     Py_VISIT(call->target);
+    Py_VISIT(call->context);
     return lp_params_traverse(&call->params, visit, arg);
 }
 
@@ -679,6 +686,7 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->iterator);
     Py_CLEAR(call->late);
     Py_CLEAR(call->target);
+    Py_CLEAR(call->context);
     return 0;
 }
 

@@ -21,7 +21,10 @@ enum {
     LP_OP_SHIELD = 1u << 0, /* happens all the same when its task is cancelled */
     LP_OP_QUIET = 1u << 1,  /* may be dropped without being awaited */
     LP_OP_DETACH = 1u << 2, /* a cancelled task does not wait for it */
-    LP_OP_SMALL = 1u << 3   /* takes far less than a microsecond, unless it submits */
+    LP_OP_SMALL = 1u << 3,  /* takes far less than a microsecond, unless it submits */
+    LP_OP_LEAVE =
+        1u
+        << 4 /* with SHIELD: a cancelled task does not wait for it, and it happens all the same */
 };
 
 /* One kind of call. */
@@ -62,6 +65,7 @@ struct lp_call {
     PyObject *thrown;   /* the CancelledError to raise once the outcome is known */
     PyObject *iterator; /* executemany: where the rows come from */
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
+    PyObject *context;  /* what callbacks of its request run in; NULL: there are none */
     PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
     ll_request *request;
     lp_call *previous,

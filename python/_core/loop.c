@@ -123,13 +123,14 @@ void lp_loops_end(lp_state *st)
     PyErr_Clear();
 }
 
-void lp_root_end(lp_state *st)
+void lp_root_end(lp_state *st, bool whole)
 {
     ll_engine *root = st->root;
     st->root = NULL;
     if (root) {
         /* Workers close the connections in there, and take the GIL for it. */
-        Py_BEGIN_ALLOW_THREADS ll_engine_free(root);
+        Py_BEGIN_ALLOW_THREADS if (whole) ll_engine_free(root);
+        else ll_engine_abandon(root);
         Py_END_ALLOW_THREADS
     }
     lp_calls_sweep(&st->orphans);

@@ -54,8 +54,9 @@ ll_engine *lp_root_engine(lp_state *st);
 /* The atexit hook: takes the engines of all loops out of use; what is queued is dropped. */
 void lp_loops_end(lp_state *st);
 
-/* The atexit hook: ends the root engine and its workers. Waits for a running commit, without the GIL. */
-void lp_root_end(lp_state *st);
+/* The atexit hook: ends the root engine and its workers. Waits for a running commit, without the GIL; not if a
+ * worker is in something that does not end (`whole` is false). */
+void lp_root_end(lp_state *st, bool whole);
 
 /* In the child of a fork: forgets what belongs to the parent, touching nothing of it. */
 void lp_loops_forget(lp_state *st);

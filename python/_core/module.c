@@ -7,7 +7,8 @@
  * Exit: the atexit hook runs while Python is whole. It takes the engines of all loops out of use, so
  * nothing is called back any more, cancels what is queued, interrupts what runs, and then frees the root
  * engine without the GIL: that waits for a running commit and for the workers, which close what is
- * still open, with the GIL. Afterwards no thread of ours is left that could want the GIL while the
+ * still open, with the GIL. (Code of the program that runs on a worker and does not end is left behind: work.c.)
+ * Afterwards no other thread of ours is left that could want the GIL while the
  * interpreter goes, and nothing can be submitted.
  *
  * Fork: the child owns nothing of what its parent made. It forgets engines and open connections
@@ -15,10 +16,12 @@
 #include "acursor.h"
 #include "adopt.h"
 #include "awaitable.h"
+#include "guarded.h"
 #include "info.h"
 #include "loop.h"
 #include "sqlite_table.h"
 #include "state.h"
+#include "work.h"
 
 /* ---- hooks of the process ---------------------------------------------------------------------- */
 
@@ -31,7 +34,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     st->exiting = 1;
     lp_loops_end(st);
     lp_conns_interrupt(st);
-    lp_root_end(st);
+    lp_root_end(st, lp_working_end_all(st));
     lp_adopt_exit();
     lp_shapes_end(st);
     Py_RETURN_NONE;
@@ -171,7 +174,8 @@ static int module_exec(PyObject *module)
         return -1;
     }
     if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
-        lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
+        lp_awaitable_init(module, st) < 0 || lp_callback_init(module, st) < 0 ||
+        lp_guarded_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
         lp_cursor_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
@@ -192,6 +196,16 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->cursor_type);
     Py_VISIT(st->rows_type);
     Py_VISIT(st->connector_type);
+    Py_VISIT(st->link_type);
+    Py_VISIT(st->callback_type);
+    Py_VISIT(st->guard_type);
+    Py_VISIT(st->guarded_type);
+    Py_VISIT(st->guarded_cursor_type);
+    Py_VISIT(st->blob_type);
+    Py_VISIT(st->dump_type);
+    Py_VISIT(st->base_isolation_level);
+    Py_VISIT(st->base_autocommit);
+    Py_VISIT(st->inside);
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
@@ -219,6 +233,16 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->cursor_type);
     Py_CLEAR(st->rows_type);
     Py_CLEAR(st->connector_type);
+    Py_CLEAR(st->link_type);
+    Py_CLEAR(st->callback_type);
+    Py_CLEAR(st->guard_type);
+    Py_CLEAR(st->guarded_type);
+    Py_CLEAR(st->guarded_cursor_type);
+    Py_CLEAR(st->blob_type);
+    Py_CLEAR(st->dump_type);
+    Py_CLEAR(st->base_isolation_level);
+    Py_CLEAR(st->base_autocommit);
+    Py_CLEAR(st->inside);
 #define X(name) Py_CLEAR(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X

@@ -210,6 +210,7 @@ static int try_candidate(lp_state *st, ll_find_fn find, void *arg, const char *s
         {"sqlite3_cancel_auto_extension", &found.cancel_auto_extension},
         {"sqlite3_file_control", &found.file_control},
         {"sqlite3_db_mutex", &found.db_mutex},
+        {"sqlite3_txn_state", &found.txn_state},
     };
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         ll_symbol symbol = find(arg, needed[i].name);

@@ -14,6 +14,7 @@ struct lp_sqlite {
     int (*cancel_auto_extension)(void (*entry)(void));
     int (*file_control)(sqlite3 *, const char *, int, void *);
     sqlite3_mutex *(*db_mutex)(sqlite3 *);
+    int (*txn_state)(sqlite3 *, const char *);
 };
 extern struct lp_sqlite lp_sq;
 

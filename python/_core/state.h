@@ -12,6 +12,9 @@
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   awaitable.c       the one awaitable
  *   aconn.c aopen.c   Connection, and how it is opened
+ *   callback.c        the program's callables that SQLite calls
+ *   guarded.c         the sqlite3.Connection, used directly
+ *   work.c            the program's own Python code on a connection's worker
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
@@ -29,6 +32,7 @@
 #define LP_NAMES(X)                   \
     X(__asyncio_running_event_loop__) \
     X(_asyncio_future_blocking)       \
+    X(_looplite)                      \
     X(_turn)                          \
     X(add_reader)                     \
     X(autocommit)                     \
@@ -36,6 +40,7 @@
     X(check_same_thread)              \
     X(close)                          \
     X(commit)                         \
+    X(connection)                     \
     X(create_future)                  \
     X(cursor)                         \
     X(database)                       \
@@ -73,6 +78,7 @@
     X(ProgrammingError)  \
     X(NotSupportedError) \
     X(Connection)        \
+    X(Cursor)            \
     X(Row)               \
     X(PrepareProtocol)   \
     X(adapt)             \
@@ -85,7 +91,11 @@ typedef struct lp_loop lp_loop;
 typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
-        *connector_type;
+        *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
+        *guarded_cursor_type, *blob_type, *dump_type;
+    PyObject *base_isolation_level,
+        *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
+    PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */
     struct {
 #define X(name) PyObject *name;
         LP_SQLITE3(X)
@@ -113,8 +123,11 @@ typedef struct lp_state {
     lp_call *orphans; /* calls whose loop is gone while a worker still reads their memory */
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
-    uint64_t generation;   /* counts up in the child of a fork */
-    int exiting;           /* the atexit hook has run: nothing is submitted any more */
+    struct lp_working *working; /* code of the program that workers are in */
+    int has_callbacks;          /* the program has registered some (callback.c) */
+    size_t awaited;             /* coroutines that workers wait for */
+    uint64_t generation;        /* counts up in the child of a fork */
+    int exiting;                /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;

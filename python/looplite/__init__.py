@@ -26,9 +26,19 @@ from sqlite3 import (
     threadsafety,
 )
 
-from looplite._core import Connection, Cursor, Result, __version__, connect, engine_info, stats
+from looplite._core import (
+    Blob,
+    Connection,
+    Cursor,
+    Result,
+    __version__,
+    connect,
+    engine_info,
+    stats,
+)
 
 __all__ = [
+    "Blob",
     "Connection",
     "Cursor",
     "DataError",

@@ -51,6 +51,8 @@ static void refuse(struct lli_judge *judge, enum lli_unbounded why)
 {
     if (judge->program.why == LLI_BOUNDED)
         judge->program.why = (uint8_t)why;
+    if (why == LLI_HAS_FUNCTION || why == LLI_HAS_COLLATION)
+        judge->program.foreign = true;
 }
 
 void lli_judge_begin(struct lli_judge *judge)

@@ -31,6 +31,7 @@ struct lli_program {
         overwrites; /* may free or replace a stored row, whose size nobody knows before: see bounded.c */
     bool temp;      /* touches the TEMP database */
     bool attached;  /* touches an attached database */
+    bool foreign;   /* has a function or a collation that is not on our list, whatever `why` says */
     uint8_t why;    /* enum lli_unbounded: LLI_BOUNDED when it is bounded */
     uint16_t steps; /* how many steps it takes at most, when bounded */
     uint16_t

@@ -55,9 +55,8 @@ static bool attempt_ends(void)
     return lli_now_ns() >= attempt->deadline_ns && lli_attempt_refuses(LLI_BOUNCE_TIME);
 }
 
-static int on_progress(void *arg)
+int lli_guard_progress(struct lli_guard *guard)
 {
-    struct lli_guard *guard = arg;
     if (LLI_UNLIKELY(guard->point != NULL))
         guard->point(guard->point_arg);
     if (guard->committing)
@@ -69,17 +68,23 @@ static int on_progress(void *arg)
     return 1;
 }
 
+static int on_progress(void *arg)
+{
+    return lli_guard_progress(arg);
+}
+
 static int on_busy(void *arg, int times)
 {
-    (void)times;
     struct lli_guard *guard = arg;
     guard->lock_asked = true;
     if (LLI_UNLIKELY(lli_attempt_now != NULL)) {
         lli_attempt_refuses(LLI_BOUNCE_LOCK);
         return 0;
     }
-    if (lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE || !guard->nap)
+    if (!guard->nap || (!guard->waits && lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE))
         return 0;
+    if (guard->waits && times == 0)
+        guard->busy_until_ns = lli_deadline_after(guard->busy_timeout_ns);
     enum lli_stop stop = lli_guard_check(guard);
     if (stop != LLI_STOP_NONE) {
         guard->stopped = stop;
@@ -96,13 +101,15 @@ void lli_guard_install(struct lli_guard *guard, sqlite3 *db)
 {
     guard->db = db;
     lli_sq.busy_handler(db, on_busy, guard);
-    lli_sq.progress_handler(db, STEPS_BETWEEN_CHECKS, on_progress, guard);
+    if (!guard->progress_is_taken)
+        lli_sq.progress_handler(db, STEPS_BETWEEN_CHECKS, on_progress, guard);
 }
 
 void lli_guard_remove(struct lli_guard *guard)
 {
     lli_sq.busy_handler(guard->db, NULL, NULL);
-    lli_sq.progress_handler(guard->db, 0, NULL, NULL);
+    if (!guard->progress_is_taken)
+        lli_sq.progress_handler(guard->db, 0, NULL, NULL);
     guard->db = NULL;
 }
 

@@ -25,11 +25,15 @@ struct lli_guard {
     uint64_t deadline_ns;    /* LLI_NEVER: none */
     uint64_t busy_until_ns;  /* how long a lock may be waited for */
     bool interruptible;      /* cancel and deadline stop it (a read, or a write that may be) */
-    bool committing;         /* a COMMIT runs: nothing but giving up the lock ends it */
+    bool waits; /* the program's own statements run, which nobody can put back: locks are waited
+                                for here, each for */
+    uint64_t busy_timeout_ns; /* ... this long */
+    bool committing;          /* a COMMIT runs: nothing but giving up the lock ends it */
     /* Waits `span_ns`, or until the request is stopped; used only while the connection holds the write
      * lock. False: give up. */
     bool (*nap)(void *arg, uint64_t span_ns);
     void *nap_arg;
+    bool progress_is_taken;   /* SQLite's slot has a handler of the program's own, which asks us */
     void (*point)(void *arg); /* tests: called by the progress handler; NULL otherwise */
     void *point_arg;
     sqlite3 *db;
@@ -40,6 +44,8 @@ struct lli_guard {
 
 /* Installs both handlers on a handle. */
 void lli_guard_install(struct lli_guard *guard, sqlite3 *db);
+/* What the progress handler does: nonzero ends the statement. */
+int lli_guard_progress(struct lli_guard *guard);
 /* Takes them away. */
 void lli_guard_remove(struct lli_guard *guard);
 /* Forgets what the handlers found in the last run. */

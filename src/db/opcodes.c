@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Sorted by name. */
 static const struct lli_opcode opcodes[] = {
@@ -275,6 +276,14 @@ bool lli_function_is_cheap(const char *text)
     return false;
 }
 
+bool lli_function_name_is_cheap(const char *name)
+{
+    for (size_t i = 0; i < LLI_COUNT(functions); i++)
+        if (strcasecmp(functions[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_own_collation(const char *name, size_t size)
 {
     static const char *const own[] = {"", "B", "BINARY", "NOCASE", "RTRIM"};
@@ -282,6 +291,16 @@ static bool is_own_collation(const char *name, size_t size)
         if (strlen(own[i]) == size && memcmp(name, own[i], size) == 0)
             return true;
     return false;
+}
+
+bool lli_collation_name_is_own(const char *name)
+{
+    static const char *const own[] = {"", "B", "BINARY", "NOCASE", "RTRIM"};
+    for (size_t i = 0; i < LLI_COUNT(own); i++)
+        if (strcasecmp(own[i], name) == 0)
+            return true;
+    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] !=
+           '\0';
 }
 
 bool lli_collation_is_own(const char *text)

@@ -28,6 +28,10 @@ struct lli_opcode {
 const struct lli_opcode *lli_opcode_find(const char *name);
 /* P4 of a call: name(number of arguments). */
 bool lli_function_is_cheap(const char *text);
+/* A name alone, in any case: a function of the program's that has it takes the place of one on our list. */
+bool lli_function_name_is_cheap(const char *name);
+/* The same for a collation; also a name that the P4 of a key would not show clearly. */
+bool lli_collation_name_is_own(const char *name);
 /* P4 of a comparison: the name, a dash, the encoding; or nothing. */
 bool lli_collation_is_own(const char *text);
 /* P4 of an open: k(2,B,-NOCASE), where a dash stands for DESC and "N." for NULLs at the other end. What

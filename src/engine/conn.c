@@ -333,6 +333,8 @@ static void come_to_rest(ll_conn *conn)
     lli_conn_set_mode(conn, LLI_CONN_IDLE);
     conn->snapshot.idle = true;
     conn->needs_worker = false;
+    if (conn->asking > 0)
+        lli_cond_broadcast(&conn->poked);
 }
 
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
@@ -386,6 +388,8 @@ void lli_conn_let_go(ll_conn *conn)
     conn->current = NULL;
     bool more = !lli_list_empty(&conn->queue);
     lli_conn_set_mode(conn, more ? LLI_CONN_READY : LLI_CONN_IDLE);
+    if (conn->asking > 0)
+        lli_cond_broadcast(&conn->poked);
     lli_unlock(&conn->mu);
     if (more)
         lli_conn_call_worker(conn, false);
@@ -474,19 +478,35 @@ ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine)
     return next_request(conn, engine);
 }
 
+/* Runs it, on a worker, while nobody else uses an adopted handle. */
+static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    if (conn->db.adopted)
+        lli_own_lend(conn);
+    bool locked = lli_own_lock(conn, request->op);
+    if (lli_snapshot_held(&conn->db.snapshot))
+        lli_snapshot_release(&conn->db);
+    if (lli_own_has(conn, LLI_OWN_TOUCHED)) {
+        ll_conn_own_code(conn, 0, LLI_OWN_TOUCHED);
+        lli_facts_mind(conn, LLI_KIND_PRAGMA);
+    }
+    enum lli_run_result result = lli_run(conn, request, ret_park_ns);
+    if (result != LLI_RUN_PARK && conn->facts_stale)
+        lli_facts_learn(conn);
+    if (locked)
+        lli_own_unlock(conn);
+    return result;
+}
+
 bool lli_conn_run_one(ll_conn *conn)
 {
     ll_request *request = next_request(conn, NULL);
     if (!request)
         return false;
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
-    if (lli_snapshot_held(&conn->db.snapshot))
-        lli_snapshot_release(&conn->db);
     uint64_t park_ns = 0;
-    if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
+    if (run_alone(conn, request, &park_ns) == LLI_RUN_PARK)
         return lli_conn_park(conn, request, park_ns);
-    if (conn->facts_stale)
-        lli_facts_learn(conn);
     return lli_conn_complete(conn, request);
 }
 

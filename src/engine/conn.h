@@ -19,6 +19,11 @@ enum lli_conn_mode {
     LLI_CONN_MODES
 };
 
+enum {
+    LLI_OWN_TOUCHED = 1u << 30, /* in own_code: somebody else has used the handle */
+    LLI_OWN_ANYTHING = LL_OWN_COLLATIONS | LL_OWN_AUTHORIZER | LL_OWN_TRACE | LL_OWN_PROGRESS
+};
+
 struct ll_conn {
     /* fixed after creation */
     struct lli_crew *crew; /* a reference */
@@ -33,7 +38,8 @@ struct ll_conn {
     atomic_uint refs;             /* memory; last unref is acq_rel */
     _Atomic(ll_engine *) holder;  /* whose list `hold_node` is in; set and cleared by its loop */
     _Atomic(ll_engine *) delayer; /* which one's loop it waits for, or did last; the same */
-    atomic_uint handles;          /* the user's references; the last one closes */
+    atomic_uint own_code; /* LL_OWN_*; relaxed: it is set before the statement it concerns */
+    atomic_uint handles;  /* the user's references; the last one closes */
 
     /* under mu */
     lli_mutex mu;
@@ -45,6 +51,11 @@ struct ll_conn {
     bool closing;           /* a close was accepted */
     bool autoclosing;       /* `autoclose` is or was queued */
     bool writing;           /* a write transaction was open after the last request */
+    unsigned outside;       /* threads in ll_conn_enter(), or between it and ll_conn_leave() */
+    unsigned asking;        /* of them, who have not got it yet */
+    bool lent;              /* by the worker that owns it, which waits until it is no more */
+    bool borrowed;          /* ... to one of them */
+    bool leaving;           /* it closes as soon as they have left; nobody else gets in */
     bool needs_worker;      /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
     struct {
@@ -65,6 +76,12 @@ struct ll_conn {
     struct lli_node ready_node, crew_node;
     struct lli_timer park;
     bool swept; /* seen by the end of the crew */
+
+    /* whoever holds SQLite's mutex of an adopted handle: own.c */
+    unsigned inside;   /* how often it was entered */
+    bool entered;      /* from outside, and the connection was idle: OWNED; else it is lent */
+    bool from_outside; /* what is done is no request's */
+    bool (*nap_inside)(void *arg, uint64_t span_ns); /* what nap of the guard is for workers */
 
     /* whoever owns the connection */
     struct lli_db db;
@@ -162,5 +179,22 @@ void lli_conn_stop_current(ll_conn *conn, enum lli_stop why);
 /* Whether nobody has it, nothing is queued and no transaction is open: a commit has nothing to do. */
 bool lli_conn_is_at_rest(ll_conn *conn);
 bool lli_conn_is_closed(ll_conn *conn);
+
+/* own.c. */
+
+/* Whoever runs a request on an adopted handle, or closes it: takes SQLite's mutex of the connection, if it is worth it;
+ * then lli_own_unlock(). */
+bool lli_own_lock(ll_conn *conn, enum lli_op op);
+void lli_own_unlock(ll_conn *conn);
+/* A worker, before a request: lets those have the connection who ask for it from outside. */
+void lli_own_lend(ll_conn *conn);
+/* Before the handle goes: until nobody from outside is in ll_conn_enter() or behind it. */
+void lli_own_wait_outside(ll_conn *conn);
+/* Installs the handlers, but in a slot that is the program's. */
+void lli_own_install_guard(ll_conn *conn);
+static inline bool lli_own_has(const ll_conn *conn, unsigned what)
+{
+    return (atomic_load_explicit(&conn->own_code, memory_order_relaxed) & what) != 0;
+}
 
 #endif

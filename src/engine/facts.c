@@ -87,6 +87,10 @@ static const char *look(ll_conn *conn)
     lli_guard_arm(&conn->db.guard);
     conn->db.guard.stop = NULL; /* these statements belong to no request */
     conn->db.guard.deadline_ns = LLI_NEVER;
+    if (lli_own_has(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE)) { /* which would see what we ask */
+        conn->facts_stale = true;
+        return "an authorizer or a trace callback is set";
+    }
     if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
         return "nothing is known of its file";
     conn->disk = facts.memory ? LLI_DISK_TMPFS : facts.guard;

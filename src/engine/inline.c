@@ -141,8 +141,9 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return ADMITTED;
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
-        if (!program->known || program->uses_vtab || program->attached ||
-            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION ||
+        if (!program->known || program->uses_vtab || program->attached || program->foreign ||
+            (lli_own_has(conn, LL_OWN_FUNCTIONS) &&
+             (program->calls > 0 || program->why == LLI_HAS_OPCODE)) ||
             !small_parameters(request))
             return REFUSED;
         enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
@@ -266,7 +267,8 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
 {
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
-    bool able = conn->can_inline && lli_delay_may_miss(engine, conn);
+    bool able = conn->can_inline && !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) &&
+                lli_delay_may_miss(engine, conn);
     sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
         if (mutex)
@@ -278,13 +280,15 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     struct lli_attempt attempt;
     bool refused;
     uint64_t ended_ns;
+    conn->inside++;
     lli_attempt_begin(&attempt, engine->attempt_ns, false);
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
-        lli_guard_install(&conn->db.guard, conn->db.handle);
+        lli_own_install_guard(conn);
     enum lli_run_result result = run(conn, request, &attempt, &refused, &ended_ns);
     lli_attempt_end(&attempt);
     if (result != LLI_RUN_DONE)
         lli_snapshot_release(&conn->db);
+    conn->inside--;
     lli_sq.mutex_leave(mutex);
     lli_turn_charge(engine, (ended_ns > 0 ? ended_ns : lli_now_ns()) - attempt.begun_ns);
     count_misses(engine, conn, request, &attempt);

@@ -146,7 +146,7 @@ void lli_run_after_busy_pragma(ll_conn *conn)
         lli_stmt_give(&conn->db.cache, stmt);
     }
     lli_error_done(&error);
-    lli_guard_install(&conn->db.guard, conn->db.handle);
+    lli_own_install_guard(conn);
 }
 
 int lli_run_text(ll_conn *conn, const char *sql)
@@ -172,19 +172,26 @@ int lli_run_begin(ll_conn *conn, ll_begin begin, enum lli_kind kind)
         [LL_BEGIN_DEFERRED] = "BEGIN DEFERRED",
         [LL_BEGIN_IMMEDIATE] = "BEGIN IMMEDIATE",
         [LL_BEGIN_EXCLUSIVE] = "BEGIN EXCLUSIVE",
+        [LL_BEGIN_DEFAULT] = "BEGIN ",
     };
     if (begin == LL_BEGIN_NONE || kind != LLI_KIND_DML || lli_db_in_transaction(&conn->db))
         return SQLITE_OK;
     return lli_run_text(conn, texts[begin]);
 }
 
+bool lli_run_may_break(ll_conn *conn, struct lli_stmt *stmt)
+{
+    if (!lli_db_in_transaction(&conn->db))
+        return true;
+    return !lli_own_has(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE) &&
+           !lli_stmt_uses_vtab(&conn->db.cache, stmt);
+}
+
 ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
                         bool *ret_more, struct lli_error *error)
 {
     *ret_more = false;
-    bool interruptible = !lli_db_in_transaction(&conn->db) ||
-                         !lli_stmt_uses_vtab(&conn->db.cache, stmt);
-    lli_run_arm(conn, request, interruptible, false);
+    lli_run_arm(conn, request, lli_run_may_break(conn, stmt), false);
     uint64_t until = lli_deadline_after(batch_ns);
     ll_batch *batch = NULL;
     for (;;) {
@@ -216,19 +223,6 @@ ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *reques
             return batch;
         }
     }
-}
-
-static void run_call(ll_conn *conn, ll_request *request)
-{
-    lli_run_arm(conn, request, true, false);
-    int rc = request->in.call.call(conn->db.handle, request->in.call.arg);
-    lli_guard_install(&conn->db.guard, conn->db.handle); /* it may have put other handlers there */
-    request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
-    if (rc == SQLITE_OK) {
-        request->outcome = LL_APPLIED;
-        return;
-    }
-    lli_run_fail(conn, request, rc, true);
 }
 
 /* Whether the connection can serve the request; sets its error if not. */
@@ -274,7 +268,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
     if (!can_serve(conn, request))
         return LLI_RUN_DONE;
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
-        lli_guard_install(&conn->db.guard, conn->db.handle);
+        lli_own_install_guard(conn);
     switch (request->op) {
     case LLI_OP_SQL:
         if (!request->taken)
@@ -288,7 +282,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         return lli_run_script(conn, request, ret_park_ns);
     case LLI_OP_CALL:
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
-        run_call(conn, request);
+        lli_run_call(conn, request);
         return LLI_RUN_DONE;
     case LLI_OP_PREPARE:
         lli_run_prepare(conn, request);

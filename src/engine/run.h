@@ -38,6 +38,9 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
 /* Whether a statement that writes has to wait for its turn at the file's gate; sets *ret_park_ns. The guard
  * must be armed. */
 bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns);
+/* Whether a read may be interrupted: not one that uses a virtual table inside a transaction, for that would end it.
+ * Under an authorizer nobody can find out, for it would see the question. */
+bool lli_run_may_break(ll_conn *conn, struct lli_stmt *stmt);
 /* Around a PRAGMA busy_timeout, which SQLite answers by putting its own busy handler in our place: lets it
  * read and set the connection's timeout, and puts ours back. */
 void lli_run_before_busy_pragma(ll_conn *conn);
@@ -50,6 +53,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 void lli_run_close(ll_conn *conn, ll_request *request);
+void lli_run_call(ll_conn *conn, ll_request *request); /* own.c */
 void lli_run_prepare(ll_conn *conn, ll_request *request);
 void lli_run_unprepare(ll_conn *conn, ll_request *request);
 /* Opens a transaction before a DML statement, if asked to and none is open. SQLITE_OK or its error. */

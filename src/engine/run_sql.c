@@ -253,8 +253,7 @@ static void arm_for(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
 {
     bool interruptible = (request->flags & LL_SUBMIT_INTERRUPT) != 0;
     if (stmt->read_only)
-        interruptible = !lli_db_in_transaction(&conn->db) ||
-                        !lli_stmt_uses_vtab(&conn->db.cache, stmt);
+        interruptible = lli_run_may_break(conn, stmt);
     bool committing = stmt->kind == LLI_KIND_COMMIT || stmt->kind == LLI_KIND_RELEASE ||
                       stmt->kind == LLI_KIND_ROLLBACK;
     lli_run_arm(conn, request, interruptible, committing);

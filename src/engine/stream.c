@@ -134,6 +134,15 @@ static ll_request *claim_waiter(ll_cursor *cursor)
     return NULL;
 }
 
+void *lli_stream_waiting(ll_cursor *cursor)
+{
+    lli_lock(&cursor->mu);
+    struct lli_node *node = lli_list_first(&cursor->waiters);
+    void *user = node ? LLI_CONTAINER_OF(node, ll_request, queue_node)->user : NULL;
+    lli_unlock(&cursor->mu);
+    return user;
+}
+
 /* Answers all who wait with the end or the error. Any thread; the state is final. */
 static void answer_all(ll_cursor *cursor)
 {

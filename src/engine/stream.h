@@ -59,6 +59,9 @@ void lli_stream_unref(ll_cursor *cursor);
 /* Owner: the connection closes: the statement ends, the consumer is told when it asks. */
 void lli_stream_cut(ll_cursor *cursor);
 
+/* Any thread: `user` of the first request that waits at it, or NULL. */
+void *lli_stream_waiting(ll_cursor *cursor);
+
 /* Any thread: a request that waits at the cursor is stopped. */
 void lli_stream_stop_waiter(ll_request *request, enum lli_stop why,
                             bool (*drop)(ll_request *, enum lli_stop));

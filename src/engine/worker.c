@@ -132,7 +132,9 @@ static ll_status call_worker(struct lli_crew *crew)
         lli_cond_signal(&crew->work);
         return LL_OK;
     }
-    if (crew->spinning > 0 || crew->threads - crew->napping >= crew->max)
+    /* (At the end the thread that ends the engine runs requests, too, and may nap.) */
+    unsigned awake = crew->threads > crew->napping ? crew->threads - crew->napping : 0;
+    if (crew->spinning > 0 || awake >= crew->max)
         return LL_OK;
     ll_status status = start_thread(crew);
     return crew->threads > crew->napping ? LL_OK : status; /* those that run will come to it */

@@ -55,7 +55,7 @@ static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
     size_t size;
     LL_TRY(text_size(sql->text, sql->size, caller, name, &size));
     LL_TRY(check_params(&sql->params, caller));
-    if (sql->begin_before > LL_BEGIN_EXCLUSIVE)
+    if (sql->begin_before > LL_BEGIN_DEFAULT)
         return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_SQL, how, ret_request, caller, &request));

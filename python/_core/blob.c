@@ -1,0 +1,210 @@
+/* blob.c: Connection.blobopen() and looplite.Blob: a value that is read and written in pieces.
+ *
+ * A Blob has the methods of sqlite3.Blob, which do their work on the connection's worker and are awaited. What Python
+ * writes with operators cannot be awaited everywhere, so:
+ *
+ *     sqlite3                     looplite
+ *     with con.blobopen(...)      async with db.blobopen(...)
+ *     blob.read(n)                await blob.read(n)            and write(), seek(), tell(), close()
+ *     blob[i], blob[i:j]          await blob[i], await blob[i:j]
+ *     blob[i] = x                 await blob.set(i, x)
+ *     len(blob)                   len(blob)                     it never changes, and needs no file
+ */
+#include "backup.h"
+#include "errors.h"
+#include "rare.h"
+
+typedef struct blob {
+    PyObject_HEAD
+    /* fixed after creation */
+    lp_state *st;
+    lp_conn *conn;  /* owned */
+    PyObject *real; /* the sqlite3.Blob */
+} blob;
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static lp_step open_finish(lp_call *call)
+{
+    lp_step step = lp_work_finish(call);
+    if (step != LP_DONE)
+        return step;
+    blob *self = (blob *)call->st->blob_type->tp_alloc(call->st->blob_type, 0);
+    if (!self)
+        return LP_ERROR;
+    self->st = call->st;
+    self->conn = (lp_conn *)Py_NewRef(call->owner);
+    self->real = call->result;
+    call->result = (PyObject *)self;
+    return LP_DONE;
+}
+
+static const lp_op op_open = {
+    .name = "Connection.blobopen",
+    .start = lp_work_start,
+    .finish = open_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+static PyObject *conn_blobopen(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name = PyUnicode_InternFromString("blobopen");
+    PyObject *call = name ? lp_work_new((lp_conn *)op, &op_open, name, args, kwargs) : NULL;
+    Py_XDECREF(name);
+    return call;
+}
+
+/* ---- using -------------------------------------------------------------------------------------- */
+
+/* A call of a method of the real one. */
+static PyObject *call_of(blob *self, const lp_op *what, const char *name, PyObject *args)
+{
+    PyObject *method = PyObject_GetAttrString(self->real, name);
+    PyObject *call = method ? lp_work_new(self->conn, what, method, args, NULL) : NULL;
+    Py_XDECREF(method);
+    return call;
+}
+
+/* After the connection every blob of it is closed. */
+static lp_step close_start(lp_call *call)
+{
+    return ((lp_conn *)call->owner)->phase == LP_CONN_OPEN ? lp_work_start(call) : LP_DONE;
+}
+
+#define METHOD(method, begin)                                    \
+    static const lp_op op_##method = {                           \
+        .name = "Blob." #method,                                 \
+        .start = begin,                                          \
+        .finish = lp_work_finish,                                \
+        .flags = LP_OP_SHIELD,                                   \
+    };                                                           \
+    static PyObject *blob_##method(PyObject *op, PyObject *args) \
+    {                                                            \
+        return call_of((blob *)op, &op_##method, #method, args); \
+    }
+METHOD(read, lp_work_start)
+METHOD(write, lp_work_start)
+METHOD(seek, lp_work_start)
+METHOD(tell, lp_work_start)
+METHOD(close, close_start)
+#undef METHOD
+
+static const lp_op op_get = {
+    .name = "Blob.__getitem__",
+    .start = lp_work_start,
+    .finish = lp_work_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+static const lp_op op_set = {
+    .name = "Blob.set",
+    .start = lp_work_start,
+    .finish = lp_work_finish,
+    .flags = LP_OP_SHIELD,
+};
+
+static PyObject *blob_subscript(PyObject *op, PyObject *key)
+{
+    PyObject *args = PyTuple_Pack(1, key);
+    PyObject *call = args ? call_of((blob *)op, &op_get, "__getitem__", args) : NULL;
+    Py_XDECREF(args);
+    return call;
+}
+
+static PyObject *blob_set(PyObject *op, PyObject *args)
+{
+    return call_of((blob *)op, &op_set, "__setitem__", args);
+}
+
+static Py_ssize_t blob_length(PyObject *op)
+{
+    return PyObject_Size(((blob *)op)->real);
+}
+
+static PyObject *blob_aenter(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return lp_ready_new(((blob *)op)->st, Py_NewRef(op));
+}
+
+static PyObject *blob_aexit(PyObject *op, PyObject *args)
+{
+    (void)args;
+    return PyObject_CallMethodNoArgs(op, ((blob *)op)->st->names.close);
+}
+
+/* ---- the type ----------------------------------------------------------------------------------- */
+
+static int blob_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT((PyObject *)((blob *)op)->conn);
+    Py_VISIT(((blob *)op)->real);
+    return 0;
+}
+
+static int blob_clear(PyObject *op)
+{
+    Py_CLEAR(((blob *)op)->real);
+    Py_CLEAR(((blob *)op)->conn);
+    return 0;
+}
+
+static void blob_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    (void)blob_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef blob_methods[] = {
+    {"read", blob_read, METH_VARARGS,
+     "read($self, length=-1, /)\n--\n\nReads at the current position; gives bytes."},
+    {"write", blob_write, METH_VARARGS,
+     "write($self, data, /)\n--\n\nWrites at the current position; the size cannot change."},
+    {"seek", blob_seek, METH_VARARGS,
+     "seek($self, offset, origin=0, /)\n--\n\nMoves the current position."},
+    {"tell", blob_tell, METH_VARARGS, "tell($self, /)\n--\n\nGives the current position."},
+    {"close", blob_close, METH_VARARGS, "close($self, /)\n--\n\nCloses it. Twice is fine."},
+    {"set", blob_set, METH_VARARGS,
+     "set($self, key, value, /)\n--\n\nWrites one byte or a slice: blob[key] = value."},
+    {"__aenter__", blob_aenter, METH_NOARGS, NULL},
+    {"__aexit__", blob_aexit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static char blob_doc[] = "A value of a table that is read and written in pieces.";
+
+static PyType_Slot blob_slots[] = {
+    {Py_tp_doc, blob_doc},
+    {Py_tp_methods, blob_methods},
+    {Py_mp_subscript, blob_subscript},
+    {Py_mp_length, blob_length},
+    {Py_tp_traverse, blob_traverse},
+    {Py_tp_clear, blob_clear},
+    {Py_tp_dealloc, blob_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec blob_spec = {
+    .name = "looplite.Blob",
+    .basicsize = sizeof(blob),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = blob_slots,
+};
+
+static PyMethodDef methods[] = {
+    {"blobopen", (PyCFunction)(void (*)(void))conn_blobopen, METH_VARARGS | METH_KEYWORDS,
+     "blobopen($self, table, column, row, /, *, readonly=False, name='main')\n--\n\n"
+     "Opens a value to be read and written in pieces; gives a Blob."},
+};
+
+int lp_blob_init(PyObject *module, lp_state *st)
+{
+    st->blob_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &blob_spec, NULL);
+    if (!st->blob_type || lp_rare_add(st, methods, 1) < 0)
+        return -1;
+    return PyModule_AddObjectRef(module, "Blob", (PyObject *)st->blob_type);
+}

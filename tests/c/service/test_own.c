@@ -1,0 +1,264 @@
+/* The program's own use of an adopted handle: entering it from outside, code that SQLite calls, hooks. */
+#include "support/support.h"
+
+#include <pthread.h>
+
+struct adopted {
+    sqlite3 *db;
+    ll_conn *conn;
+};
+
+static struct adopted adopt(t_env *t)
+{
+    struct adopted made = {.db = t_raw_open(t_path(t, "a.db"))};
+    ll_request *request = NULL;
+    T_CHECK(t_end(ll_conn_adopt(t->engine, made.db, NULL, NULL, &made.conn, &request), request) ==
+            LL_OK);
+    ll_request_unref(request);
+    return made;
+}
+
+static void done_with(struct adopted *made)
+{
+    t_close(made->conn);
+    t_raw_close(made->db);
+}
+
+static void enters_an_idle_connection(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    t_exec(made.conn, "CREATE TABLE t(x)");
+    sqlite3 *db = NULL;
+    T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+    T_CHECK(db == made.db);
+    t_raw(db, "BEGIN; INSERT INTO t VALUES(1)");
+    /* What is asked for meanwhile waits. */
+    ll_request *request = NULL;
+    ll_status status = ll_exec(made.conn, "INSERT INTO t VALUES(2)", NULL, 0, NULL, &request);
+    T_CHECK(status == LL_PENDING);
+    sqlite3 *again = NULL;
+    T_CHECK(ll_conn_enter(made.conn, &again) == LL_OK); /* nested */
+    ll_conn_leave(made.conn);
+    T_CHECK(!ll_request_is_done(request));
+    ll_conn_leave(made.conn);
+    T_CHECK(t_end(status, request) == LL_OK);
+    ll_request_unref(request);
+    T_CHECK(t_state(made.conn).in_transaction);
+    t_exec(made.conn, "COMMIT");
+    T_EQUAL(t_int(made.conn, "SELECT sum(x) FROM t"), 3);
+    done_with(&made);
+}
+
+static void refuses_what_cannot_be_entered(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    sqlite3 *db = NULL;
+    T_CHECK(ll_conn_enter(NULL, &db) == LL_EINVAL);
+    T_CHECK(ll_conn_enter(made.conn, NULL) == LL_EINVAL);
+    ll_conn *kept = ll_conn_ref(made.conn);
+    done_with(&made);
+    T_CHECK(ll_conn_enter(kept, &db) == LL_ECLOSED);
+    T_CHECK(ll_conn_try_enter(kept, &db) == LL_ECLOSED);
+    ll_conn_unref(kept);
+}
+
+static void tries_while_a_worker_has_it(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    t_gate *gate = t_gate_new(t);
+    ll_request *request = NULL;
+    ll_status status = ll_conn_call(made.conn, t_gate_call, gate, NULL, &request);
+    T_CHECK(status == LL_PENDING);
+    t_gate_entered(gate, 1);
+    sqlite3 *db = NULL;
+    T_CHECK(ll_conn_try_enter(made.conn, &db) == LL_EBUSY);
+    t_gate_open(gate);
+    T_CHECK(t_end(status, request) == LL_OK);
+    ll_request_unref(request);
+    T_CHECK(ll_conn_try_enter(made.conn, &db) == LL_OK);
+    ll_conn_leave(made.conn);
+    done_with(&made);
+}
+
+enum {
+    THREADS = 3,
+    ROUNDS = 200
+};
+
+struct user {
+    ll_conn *conn;
+    int failed;
+};
+
+static void *use(void *arg)
+{
+    struct user *user = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        sqlite3 *db = NULL;
+        if (ll_conn_enter(user->conn, &db) != LL_OK) {
+            user->failed++;
+            continue;
+        }
+        /* Nobody comes between the two. */
+        user->failed += sqlite3_exec(db, "BEGIN; UPDATE t SET x = x + 1", NULL, NULL, NULL) !=
+                        SQLITE_OK;
+        user->failed += sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK;
+        ll_conn_leave(user->conn);
+    }
+    return NULL;
+}
+
+static void many_threads_beside_requests(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    t_exec(made.conn, "PRAGMA journal_mode = WAL");
+    t_exec(made.conn, "PRAGMA synchronous = OFF");
+    t_exec(made.conn, "CREATE TABLE t(x)");
+    t_exec(made.conn, "INSERT INTO t VALUES(0)");
+    pthread_t threads[THREADS];
+    struct user users[THREADS] = {0};
+    for (int i = 0; i < THREADS; i++) {
+        users[i].conn = made.conn;
+        T_CHECK(pthread_create(&threads[i], NULL, use, &users[i]) == 0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        t_exec(made.conn, "UPDATE t SET x = x + 1");
+        (void)t_int(made.conn, "SELECT x FROM t");
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        T_EQUAL(users[i].failed, 0);
+    }
+    T_EQUAL(t_int(made.conn, "SELECT x FROM t"), (THREADS + 1) * ROUNDS);
+    done_with(&made);
+}
+
+static void *enter_until_closed(void *arg)
+{
+    struct user *user = arg;
+    sqlite3 *db = NULL;
+    while (ll_conn_enter(user->conn, &db) == LL_OK) {
+        user->failed += sqlite3_exec(db, "SELECT 1", NULL, NULL, NULL) != SQLITE_OK;
+        ll_conn_leave(user->conn);
+    }
+    return NULL;
+}
+
+static void closing_waits_for_who_is_inside(void **state)
+{
+    t_env *t = *state;
+    for (int i = 0; i < 20; i++) {
+        struct adopted made = adopt(t);
+        struct user user = {.conn = ll_conn_ref(made.conn)};
+        pthread_t thread;
+        T_CHECK(pthread_create(&thread, NULL, enter_until_closed, &user) == 0);
+        t_close(made.conn);
+        pthread_join(thread, NULL);
+        T_EQUAL(user.failed, 0);
+        ll_conn_unref(user.conn);
+        t_raw_close(made.db);
+    }
+}
+
+/* ---- code that SQLite calls ---- */
+
+static ll_conn *asked;
+static void *seen;
+
+static void who(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    (void)values;
+    seen = ll_conn_running(asked);
+    sqlite3_result_int(context, 1);
+}
+
+static int create_who(sqlite3 *db, void *arg)
+{
+    return sqlite3_create_function(db, "who", 0, SQLITE_UTF8, arg, who, NULL, NULL);
+}
+
+static void knows_the_request_that_runs(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    ll_request *request = NULL;
+    asked = made.conn;
+    T_CHECK(t_end(ll_conn_call(made.conn, create_who, NULL, NULL, &request), request) == LL_OK);
+    ll_request_unref(request);
+    int mark;
+    request = NULL;
+    ll_submit how = {.user = &mark};
+    T_CHECK(t_end(ll_exec(made.conn, "SELECT who()", NULL, 0, &how, &request), request) == LL_OK);
+    ll_request_unref(request);
+    T_CHECK(seen == &mark);
+    sqlite3 *db = NULL;
+    T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+    t_raw(db, "SELECT who()");
+    T_CHECK(seen == NULL);
+    ll_conn_leave(made.conn);
+    done_with(&made);
+}
+
+static int progress(void *conn)
+{
+    return ll_conn_must_stop(conn);
+}
+
+static int set_progress(sqlite3 *db, void *conn)
+{
+    sqlite3_progress_handler(db, 100, progress, conn);
+    ll_conn_own_code(conn, LL_OWN_PROGRESS, 0);
+    return SQLITE_OK;
+}
+
+static void a_progress_handler_of_the_programs(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    ll_request *request = NULL;
+    T_CHECK(t_end(ll_conn_call(made.conn, set_progress, made.conn, NULL, &request), request) ==
+            LL_OK);
+    ll_request_unref(request);
+    request = NULL;
+    ll_status status = ll_exec(
+        made.conn,
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+        NULL, 0, NULL, &request);
+    T_CHECK(status == LL_PENDING);
+    T_CHECK(ll_request_cancel(request) == LL_OK);
+    T_CHECK(t_end(status, request) == LL_ECANCELLED);
+    ll_request_unref(request);
+    t_exec(made.conn, "SELECT 1");
+    done_with(&made);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    T_EQUAL(ll_own_function("LOWER"), LL_OWN_FUNCTIONS);
+    T_EQUAL(ll_own_function("count"), LL_OWN_FUNCTIONS);
+    T_EQUAL(ll_own_function("mine"), 0);
+    T_EQUAL(ll_own_function(NULL), 0);
+    T_EQUAL(ll_own_collation("NoCase"), LL_OWN_COLLATIONS);
+    T_EQUAL(ll_own_collation("b"), LL_OWN_COLLATIONS);
+    T_EQUAL(ll_own_collation("NOCASE,B"), LL_OWN_COLLATIONS);
+    T_EQUAL(ll_own_collation("mine"), 0);
+    T_EQUAL(ll_own_collation(NULL), 0);
+    T_EQUAL(ll_refuses_own_code(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T_TEST(enters_an_idle_connection),          T_TEST(refuses_what_cannot_be_entered),
+        T_TEST(tries_while_a_worker_has_it),        T_TEST(many_threads_beside_requests),
+        T_TEST(closing_waits_for_who_is_inside),    T_TEST(knows_the_request_that_runs),
+        T_TEST(a_progress_handler_of_the_programs), T_TEST(names),
+    };
+    return T_RUN(tests);
+}
