@@ -67,6 +67,7 @@ PyObject *lp_stats(lp_state *st)
         NUMBER(retry_hits),      NUMBER(deferred),
         NUMBER(worker_runs),     NUMBER(hops),
         NUMBER(parks),           NUMBER(gate_waits),
+        NUMBER(gate_gaps),       NUMBER(cache_waits),
         NUMBER(threads_started), NUMBER(threads),
         NUMBER(threads_idle),    NUMBER(threads_peak),
         NUMBER(connections),

@@ -94,6 +94,7 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_list_init(&conn->queue);
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
+    conn->seat.conn = conn->turns.conn = conn;
     lli_request_init_internal(&conn->autoclose, conn, LLI_OP_AUTOCLOSE);
     conn->db.guard.point = conn->crew->point;
     conn->db.guard.point_arg = conn->crew->point_arg;
@@ -116,7 +117,7 @@ void lli_conn_unref(ll_conn *conn)
 {
     if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) != 1)
         return;
-    assert(!conn->seat.gate);
+    assert(conn->seat.count == 0 && conn->turns.count == 0);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
     if (conn->adopt.release)
         conn->adopt.release(conn->adopt.arg);
@@ -313,20 +314,6 @@ void lli_conn_own(ll_conn *conn)
     lli_unlock(&conn->mu);
 }
 
-/* After a request: gives the gate back unless the connection still has the write lock. */
-static void pass_gate(ll_conn *conn)
-{
-    if (!lli_gate_concerned(&conn->seat))
-        return;
-    if (conn->db.handle && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE)
-        return;
-    ll_conn *next = lli_gate_exit(&conn->seat);
-    if (next) {
-        lli_conn_unpark(next);
-        lli_conn_unref(next);
-    }
-}
-
 /* The queue is empty. Under mu. */
 static void come_to_rest(ll_conn *conn)
 {
@@ -344,8 +331,9 @@ static bool settle(ll_conn *conn, ll_request *request)
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
-    pass_gate(conn);
     bool writing = open && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
+    if (LLI_UNLIKELY(conn->seat.asked) && !writing)
+        lli_gate_give_back(&conn->seat);
     if (!writing)
         conn->cookie_known = conn->cache_is_flushed = conn->cache_is_full = false;
     lli_lock(&conn->mu);
@@ -482,11 +470,15 @@ bool lli_conn_run_one(ll_conn *conn)
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
     if (lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
-    uint64_t park_ns = 0;
-    if (lli_run(conn, request, &park_ns) == LLI_RUN_PARK)
+    uint64_t park_ns = LLI_NEVER;
+    if (LLI_UNLIKELY(conn->turns.count > 0) && !lli_conn_take_turn(conn, request))
         return lli_conn_park(conn, request, park_ns);
-    if (conn->facts_stale)
+    enum lli_run_result result = lli_run(conn, request, &park_ns);
+    if (result != LLI_RUN_PARK && conn->facts_stale)
         lli_facts_learn(conn);
+    lli_gate_give_back(&conn->turns);
+    if (result == LLI_RUN_PARK)
+        return lli_conn_park(conn, request, park_ns);
     return lli_conn_complete(conn, request);
 }
 

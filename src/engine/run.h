@@ -35,9 +35,12 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
                          uint64_t *ret_park_ns);
 /* The error of a statement that ended with `rc`, and its outcome. */
 void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
-/* Whether a statement that writes has to wait for its turn at the file's gate; sets *ret_park_ns. The guard
- * must be armed. */
-bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns);
+/* Whether `rc` says that somebody else has a lock: on the file, or on a table of a shared cache. */
+bool lli_run_met_lock(ll_conn *conn, int rc);
+/* Whether a statement has to wait for its turn at the gate of its files, since it writes or has met a lock of a
+ * table; sets *ret_park_ns. The guard must be armed. */
+bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, enum lli_kind kind,
+                       const char *sql, size_t size, uint64_t *ret_park_ns);
 /* Around a PRAGMA busy_timeout, which SQLite answers by putting its own busy handler in our place: lets it
  * read and set the connection's timeout, and puts ours back. */
 void lli_run_before_busy_pragma(ll_conn *conn);

@@ -41,6 +41,8 @@ static ll_status adopt(ll_conn *conn, ll_request *request)
 static void abandon_handle(ll_conn *conn)
 {
     struct lli_error ignored = {0};
+    lli_gate_leave(&conn->turns);
+    lli_gate_leave(&conn->seat);
     if (!conn->db.handle)
         return;
     if (conn->db.adopted) {
@@ -84,6 +86,8 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
             status = adopt(conn, request);
         else
             status = lli_db_open(&conn->db, conn->path, &conn->options, &request->error);
+        if (status == LL_OK)
+            lli_facts_share(conn);
     }
     while (status == LL_OK && conn->pragmas && conn->pragmas[request->position]) {
         enum lli_kind kind = LLI_KIND_PRAGMA;
