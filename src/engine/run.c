@@ -341,8 +341,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         run_call(conn, request);
         return LLI_RUN_DONE;
     case LLI_OP_PREPARE:
-        lli_run_prepare(conn, request);
-        return LLI_RUN_DONE;
+        return lli_run_prepare(conn, request, ret_park_ns);
     default:
         assert(false);
         return LLI_RUN_DONE;

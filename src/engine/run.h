@@ -53,7 +53,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 void lli_run_close(ll_conn *conn, ll_request *request);
-void lli_run_prepare(ll_conn *conn, ll_request *request);
+enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 void lli_run_unprepare(ll_conn *conn, ll_request *request);
 /* Opens a transaction before a DML statement, if asked to and none is open. SQLITE_OK or its error. */
 int lli_run_begin(ll_conn *conn, ll_begin begin, enum lli_kind kind);

@@ -143,7 +143,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     lli_crew_remove(conn->crew, conn);
 }
 
-void lli_run_prepare(ll_conn *conn, ll_request *request)
+enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     struct lli_stmt *stmt;
     request->outcome = LL_NOT_APPLIED;
@@ -156,8 +156,14 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
                                      &stmt, &request->error);
     if (busy_pragma)
         lli_run_after_busy_pragma(conn);
-    if (status != LL_OK)
-        return;
+    if (status != LL_OK) {
+        conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
+        if (!lli_run_should_park(conn, request, request->error.pub.sqlite_code, LLI_KIND_OTHER,
+                                 ret_park_ns))
+            return LLI_RUN_DONE;
+        lli_error_done(&request->error);
+        return LLI_RUN_PARK;
+    }
     ll_stmt *handle = lli_new(sizeof *handle);
     ll_columns *columns = NULL;
     if (handle)
@@ -168,7 +174,7 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
             lli_free(handle->text);
         lli_free(handle);
         lli_stmt_give(&conn->db.cache, stmt);
-        return;
+        return LLI_RUN_DONE;
     }
     handle->conn = lli_conn_ref(conn);
     handle->size = request->in.sql.size;
@@ -187,6 +193,7 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
     request->read_only = handle->read_only;
     request->stmt = handle;
     request->outcome = LL_APPLIED;
+    return LLI_RUN_DONE;
 }
 
 void lli_run_unprepare(ll_conn *conn, ll_request *request)
