@@ -3,7 +3,7 @@
  * A history is made from a seed: some connections on two files, two of which have attached the other one, in
  * opposite order; clients that submit inserts, transactions, executemany, scripts, streams and deadlines, cancel at
  * any time (also in the middle of a statement), and a scheduler that picks which worker moves next. In some of them
- * another process has the files open. Checked are
+ * another process has the first file open, in some the connections share SQLite's cache. Checked are
  *   - order: what one connection applied lies in the table in the order of its submission;
  *   - exactly once: each accepted request calls back once, each applied row is there once;
  *   - truth: a row whose request said "applied" (and whose transaction was committed) is in the file, one
@@ -306,15 +306,19 @@ static void on_point(void *arg)
         lli_step_advance(&m->step, draw(m, 50) * LLI_MS);
 }
 
-static void open_conns(struct model *m, t_env *t, const char *const *paths, bool wal)
+static void open_conns(struct model *m, t_env *t, const char *const *paths, bool wal, bool shared)
 {
     const char *wal_pragmas[] = {"journal_mode=WAL", "synchronous=OFF", NULL};
     const char *plain_pragmas[] = {"synchronous=OFF", NULL};
     ll_open_options options = {.pragmas = wal ? wal_pragmas : plain_pragmas,
-                               .busy_timeout_ns = 300 * LLI_MS};
+                               .busy_timeout_ns = 300 * LLI_MS,
+                               .flags = shared ? LL_OPEN_URI : 0};
+    const char *uris[FILES];
+    for (unsigned i = 0; i < FILES; i++)
+        uris[i] = shared ? t_printf(t, "file:%s?cache=shared", paths[i]) : paths[i];
     for (unsigned c = 0; c < CONNS; c++) {
         ll_request *request = NULL;
-        T_CHECK(ll_conn_open(m->step.engine, paths[places[c].main], &options, NULL, &m->conns[c],
+        T_CHECK(ll_conn_open(m->step.engine, uris[places[c].main], &options, NULL, &m->conns[c],
                              &request) == LL_PENDING);
         lli_step_settle(&m->step);
         t_is(request, LL_OK, LL_APPLIED);
@@ -322,7 +326,7 @@ static void open_conns(struct model *m, t_env *t, const char *const *paths, bool
         if (!places[c].both)
             continue;
         char *text = t_printf(t, "ATTACH '%s' AS other; PRAGMA other.synchronous=OFF",
-                              paths[1 - places[c].main]);
+                              uris[1 - places[c].main]);
         T_CHECK(ll_script(m->conns[c], text, LL_NUL_TERMINATED, false, NULL, &request) ==
                 LL_PENDING);
         lli_step_settle(&m->step);
@@ -409,13 +413,13 @@ static void history(t_env *t, uint64_t seed)
     const char *paths[FILES];
     for (unsigned i = 0; i < FILES; i++)
         paths[i] = t_path(t, t_printf(t, "h%llu_%u.db", (unsigned long long)seed, i));
-    bool wal = draw(m, 2) == 0, has_peer = draw(m, 8) == 0;
+    bool wal = draw(m, 2) == 0, has_peer = draw(m, 8) == 0, shared = draw(m, 4) == 0;
     t_peer *peer = has_peer ? t_peer_new(paths[0]) : NULL;
     T_CHECK(lli_step_new(&m->step, 1 + (unsigned)draw(m, 3), on_point, m) == LL_OK);
     for (unsigned i = 0; i < FILES; i++)
         t_file_sql(paths[i], "CREATE TABLE log(seq INTEGER PRIMARY KEY AUTOINCREMENT, "
                              "id INTEGER UNIQUE, conn INTEGER)");
-    open_conns(m, t, paths, wal);
+    open_conns(m, t, paths, wal, shared);
     if (peer)
         T_EQUAL(t_peer_try(peer, "SELECT count(*) FROM log"), SQLITE_OK);
     size_t actions = 60 + draw(m, 240);
@@ -424,9 +428,13 @@ static void history(t_env *t, uint64_t seed)
     lli_fault_disarm();
     /* The end: let go of all transactions, so that nobody waits for ever, and see that all were told. */
     lli_step_settle(&m->step);
-    for (unsigned c = 0; c < CONNS; c++) {
+    for (unsigned i = 0; i < 2 * CONNS; i++) {
+        unsigned c = i % CONNS;
         ll_cursor_close(m->cursors[c]);
         m->cursors[c] = NULL;
+        /* Beside BEGIN EXCLUSIVE in a shared cache nothing can be prepared, not even ROLLBACK. */
+        if (i >= CONNS && !t_state(m->conns[c]).in_transaction)
+            continue;
         struct client_request *r =
             &m->requests[m->count < MOST_REQUESTS ? m->count++ : m->count - 1];
         *r = (struct client_request){.kind = ROLLBACK, .conn = c};
