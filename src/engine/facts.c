@@ -129,7 +129,7 @@ static const char *look(ll_conn *conn)
     int attached = learn_gates(conn);
     if (attached < 0)
         conn->facts_stale = true; /* after the next request */
-    if (conn->shares_cache) /* a mutex that workers hold for long */
+    if (conn->shares_cache)       /* a mutex that workers hold for long */
         return "it uses a shared cache";
     if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
         return "nothing is known of its file";

@@ -53,10 +53,10 @@ struct lli_gate {
     unsigned refs;
     struct lli_list line; /* of lli_gate_place.node */
     /* the gap */
-    uint64_t freed_ns;       /* when it was given back last */
-    uint64_t window_ns;      /* since then it was free for `free_ns`, which is little */
-    uint64_t free_ns;        /* (without what it is now) */
-    uint64_t busy_ns;        /* since then it never was free for long but in our own gaps */
+    uint64_t freed_ns;        /* when it was given back last */
+    uint64_t window_ns;       /* since then it was free for `free_ns`, which is little */
+    uint64_t free_ns;         /* (without what it is now) */
+    uint64_t busy_ns;         /* since then it never was free for long but in our own gaps */
     uint64_t closed_until_ns; /* nobody of ours enters before */
 };
 

@@ -253,14 +253,10 @@ static void an_attached_file_has_its_gate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(first_come_first_served),
-        T_TEST(transactions_one_after_the_other),
-        T_TEST(the_timeout_leaves_the_line),
-        T_TEST(a_deadline_leaves_the_line),
-        T_TEST(cancelling_leaves_the_line),
-        T_TEST(closing_while_in_line),
-        T_TEST(closing_while_holding),
-        T_TEST(two_files_do_not_hinder_each_other),
+        T_TEST(first_come_first_served),       T_TEST(transactions_one_after_the_other),
+        T_TEST(the_timeout_leaves_the_line),   T_TEST(a_deadline_leaves_the_line),
+        T_TEST(cancelling_leaves_the_line),    T_TEST(closing_while_in_line),
+        T_TEST(closing_while_holding),         T_TEST(two_files_do_not_hinder_each_other),
         T_TEST(an_attached_file_has_its_gate),
     };
     return T_RUN(tests);

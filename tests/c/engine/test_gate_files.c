@@ -136,8 +136,8 @@ static void opposite_orders(void **state)
             bool moved = random_move(&w, &seed);
             T_CHECK(ll_engine_dispatch(w.step.engine, &delivered) == LL_OK);
             if (!moved && delivered == 0)
-                t_fail(__FILE__, __LINE__, "a deadlock after %zu and %zu rounds",
-                       clients[0].rounds, clients[1].rounds);
+                t_fail(__FILE__, __LINE__, "a deadlock after %zu and %zu rounds", clients[0].rounds,
+                       clients[1].rounds);
         }
         ll_stats after = world_stats(&w);
         T_EQUAL(w.step.now_ns, now); /* nobody waited for a clock */
@@ -215,9 +215,8 @@ static void whoever_gives_up_holds_up_nobody(void **state)
             world_exec(&w, both, "PRAGMA busy_timeout = 300");
         world_exec(&w, b1, "BEGIN IMMEDIATE");
         t_told told = {0};
-        ll_submit how = {.done = t_tell,
-                         .user = &told,
-                         .timeout_ns = way == DEADLINE ? 50 * T_MS : 0};
+        ll_submit how = {
+            .done = t_tell, .user = &told, .timeout_ns = way == DEADLINE ? 50 * T_MS : 0};
         ll_request *request = NULL;
         T_CHECK(ll_exec(both, "INSERT INTO two.t VALUES(2)", NULL, 0, &how, &request) ==
                 LL_PENDING);
@@ -338,7 +337,8 @@ static void temporary_tables_do_not_wait(void **state)
         asked(&wants, LL_OK);
     }
     /* A trigger in TEMP writes to the file. */
-    ask(&w, conn, "CREATE TEMP TRIGGER tr AFTER INSERT ON own BEGIN INSERT INTO t VALUES(new.x); END",
+    ask(&w, conn,
+        "CREATE TEMP TRIGGER tr AFTER INSERT ON own BEGIN INSERT INTO t VALUES(new.x); END",
         &wants);
     T_CHECK(ll_request_is_done(wants.request));
     asked(&wants, LL_OK);

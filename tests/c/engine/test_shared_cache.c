@@ -186,12 +186,13 @@ static void a_locked_schema(void **state)
                         .width = 1};
         ll_request *request = NULL;
         ll_conn *conn = c.conns[1 + kind % 3];
-        ll_status status =
-            kind == 0   ? ll_query(conn, "SELECT 1, x FROM t", NULL, 0, NULL, &request)
-            : kind == 1 ? ll_exec_many(conn, &many, NULL, &request)
-            : kind == 2 ? ll_script(conn, "SELECT 2, x FROM t; INSERT INTO t VALUES(1)",
-                                    LL_NUL_TERMINATED, false, NULL, &request)
-                        : ll_prepare(conn, "SELECT 3, x FROM t", LL_NUL_TERMINATED, NULL, &request);
+        ll_status status = kind == 0 ? ll_query(conn, "SELECT 1, x FROM t", NULL, 0, NULL, &request)
+                         : kind == 1 ? ll_exec_many(conn, &many, NULL, &request)
+                         : kind == 2
+                             ? ll_script(conn, "SELECT 2, x FROM t; INSERT INTO t VALUES(1)",
+                                         LL_NUL_TERMINATED, false, NULL, &request)
+                             : ll_prepare(conn, "SELECT 3, x FROM t", LL_NUL_TERMINATED, NULL,
+                                          &request);
         T_CHECK(status == LL_PENDING);
         T_CHECK(!world_move(&c.w, request));
         world_exec(&c.w, c.conns[0], "COMMIT");
@@ -355,9 +356,8 @@ static void a_file(void **state)
     struct cache c;
     begin_at(&c, t, t_printf(t, "file:%s?cache=shared", t_path(t, "f.db")), T_HOUR);
     T_CHECK(c.conns[0]->turns.count == 1 && c.conns[0]->seat.count == 1);
-    ll_conn *conn = world_open(&c.w, "f.db",
-                               &(ll_open_options){.flags = LL_OPEN_SHARED_CACHE,
-                                                  .busy_timeout_ns = T_HOUR});
+    ll_conn *conn = world_open(
+        &c.w, "f.db", &(ll_open_options){.flags = LL_OPEN_SHARED_CACHE, .busy_timeout_ns = T_HOUR});
     T_CHECK(conn->turns.places[0].gate == c.conns[0]->turns.places[0].gate);
     T_CHECK(conn->seat.places[0].gate == c.conns[0]->seat.places[0].gate);
     struct ask reads;

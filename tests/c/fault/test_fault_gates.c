@@ -68,8 +68,7 @@ static void settle(struct run *r)
 static ll_conn *open_one(struct run *r, const char *path, unsigned flags)
 {
     static const char *const pragmas[] = {"synchronous=OFF", NULL};
-    ll_open_options options = {
-        .flags = flags, .pragmas = pragmas, .busy_timeout_ns = 100 * T_MS};
+    ll_open_options options = {.flags = flags, .pragmas = pragmas, .busy_timeout_ns = 100 * T_MS};
     ll_conn *conn = NULL;
     ll_request *request = NULL;
     ll_status status = ll_conn_open(r->step.engine, path, &options, NULL, &conn, &request);

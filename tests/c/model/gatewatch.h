@@ -69,7 +69,8 @@ static inline void watch_put(struct watch_line *lines, const struct watch_line *
 }
 
 /* The line without `mover`; *ret_at: how many stand before it, or -1. */
-static inline struct watch_line watch_others(const struct watch_line *line, size_t mover, int *ret_at)
+static inline struct watch_line watch_others(const struct watch_line *line, size_t mover,
+                                             int *ret_at)
 {
     struct watch_line others = {.gate = line->gate};
     *ret_at = -1;

@@ -109,13 +109,13 @@ static void a_turn_is_waited_for_without_a_thread(void **state)
     t_gate_install(gate, scans);
     T_CHECK(ll_query(scans, "SELECT gate(x) FROM t", NULL, 0, NULL, &scan) == LL_PENDING);
     t_gate_entered(gate, 1);
-    T_CHECK(ll_query(conns[DEADLINE], "SELECT x FROM t", NULL, 0,
-                     &(ll_submit){.timeout_ns = T_MS}, &list[DEADLINE]) == LL_PENDING);
+    T_CHECK(ll_query(conns[DEADLINE], "SELECT x FROM t", NULL, 0, &(ll_submit){.timeout_ns = T_MS},
+                     &list[DEADLINE]) == LL_PENDING);
     T_CHECK(ll_request_wait(list[DEADLINE]) == LL_ETIMEOUT);
     uint64_t waits = t_stats(t->engine).cache_waits;
     for (size_t i = 0; i < WAITERS; i++)
-        T_CHECK(i == DEADLINE || ll_query(conns[i], "SELECT x FROM t", NULL, 0, NULL, &list[i]) ==
-                                     LL_PENDING);
+        T_CHECK(i == DEADLINE ||
+                ll_query(conns[i], "SELECT x FROM t", NULL, 0, NULL, &list[i]) == LL_PENDING);
     while (t_stats(t->engine).cache_waits < waits + WAITERS - 1)
         t_turn(t->engine);
     for (int i = 0; i < 20; i++) /* the second worker is free */
@@ -156,8 +156,8 @@ static void the_engine_ends_while_one_waits_for_its_turn(void **state)
     T_CHECK(ll_query(scans, T_ENDLESS "SELECT max(seen(x)), (SELECT count(*) FROM t) FROM c", NULL,
                      0, &(ll_submit){.done = t_tell, .user = &scan}, NULL) == LL_PENDING);
     t_gate_entered(gate, 1);
-    T_CHECK(ll_query(waits, "SELECT x FROM t", NULL, 0,
-                     &(ll_submit){.done = t_tell, .user = &read}, NULL) == LL_PENDING);
+    T_CHECK(ll_query(waits, "SELECT x FROM t", NULL, 0, &(ll_submit){.done = t_tell, .user = &read},
+                     NULL) == LL_PENDING);
     while (t_stats(t->engine).cache_waits == 0)
         t_turn(t->engine);
     ll_engine_free(t->engine);
