@@ -45,7 +45,7 @@ static int serve(const char *path, int ask, int answer)
         if (write(answer, &code, sizeof code) != sizeof code)
             return 1;
     }
-    return 0;
+    return sqlite3_close(db) == SQLITE_OK ? 0 : 1;
 }
 
 t_peer *t_peer_new(const char *path)
@@ -59,6 +59,7 @@ t_peer *t_peer_new(const char *path)
     if (peer->pid == 0) {
         close(ask[1]);
         close(answer[0]);
+        free(peer);
         t_watchdog();
         _exit(serve(path, ask[0], answer[1]));
     }
