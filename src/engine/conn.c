@@ -6,9 +6,9 @@
  *      ^                  ^  ^                     | | |
  *      |  queue empty     |  +---- yield ----------+ | |
  *      +------------------|--------------------------+ |
- *                         |      lock not free         |
+ *                         |   lock or gate not free    |
  *                         +------- PARKED <------------+
- *                     timer, cancel
+ *                  timer, turn, cancel
  *
  *          the turn is spent           a page is missing; the turn is spent
  *    IDLE -------------------> DELAYED <------------------------------------ OWNED (loop)
@@ -145,6 +145,9 @@ static bool admits(const ll_conn *conn, const ll_request *request)
 static void fail_queued(ll_conn *conn, ll_request *mine)
 {
     struct lli_list failed, kept;
+    lli_conn_pass_gate(conn); /* READY and in no line of a crew: it is this thread's */
+    if (conn->turns.asked)
+        lli_gate_give_back(&conn->turns);
     lli_list_init(&failed);
     lli_list_init(&kept);
     lli_lock(&conn->mu);
@@ -476,7 +479,8 @@ bool lli_conn_run_one(ll_conn *conn)
     enum lli_run_result result = lli_run(conn, request, &park_ns);
     if (result != LLI_RUN_PARK && conn->facts_stale)
         lli_facts_learn(conn);
-    lli_gate_give_back(&conn->turns);
+    if (LLI_UNLIKELY(conn->turns.asked))
+        lli_gate_give_back(&conn->turns);
     if (result == LLI_RUN_PARK)
         return lli_conn_park(conn, request, park_ns);
     return lli_conn_complete(conn, request);

@@ -151,11 +151,9 @@ static bool writes_temp_only(ll_conn *conn, enum lli_kind kind, const char *sql,
     return program.known && program.writes && !program.writes_other_than_temp;
 }
 
-bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, enum lli_kind kind,
-                       const char *sql, size_t size, uint64_t *ret_park_ns)
+bool lli_run_wait_at_gate(ll_conn *conn, ll_request *request, enum lli_kind kind, const char *sql,
+                          size_t size, uint64_t *ret_park_ns)
 {
-    if (!writes && LLI_LIKELY(!conn->seat.asked))
-        return false;
     if (conn->seat.count == 0 || conn->busy_timeout_ns == 0 || lli_attempt_now ||
         kind == LLI_KIND_PRAGMA_JOURNAL_MODE || /* it answers at once where nothing is to be done */
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)

@@ -39,8 +39,15 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
 bool lli_run_met_lock(ll_conn *conn, int rc);
 /* Whether a statement has to wait for its turn at the gate of its files, since it writes or has met a lock of a
  * table; sets *ret_park_ns. The guard must be armed. */
-bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, enum lli_kind kind,
-                       const char *sql, size_t size, uint64_t *ret_park_ns);
+bool lli_run_wait_at_gate(ll_conn *conn, ll_request *request, enum lli_kind kind, const char *sql,
+                          size_t size, uint64_t *ret_park_ns);
+static inline bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes,
+                                     enum lli_kind kind, const char *sql, size_t size,
+                                     uint64_t *ret_park_ns)
+{
+    return LLI_UNLIKELY(writes || conn->seat.asked) &&
+           lli_run_wait_at_gate(conn, request, kind, sql, size, ret_park_ns);
+}
 /* Around a PRAGMA busy_timeout, which SQLite answers by putting its own busy handler in our place: lets it
  * read and set the connection's timeout, and puts ours back. */
 void lli_run_before_busy_pragma(ll_conn *conn);

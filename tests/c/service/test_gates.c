@@ -2,6 +2,8 @@
  * is held in the middle, and a transaction that cannot go on beside one that commits. */
 #include "support/support.h"
 
+#include "base/fault.h"
+
 #include <stdlib.h>
 
 #define URI "file:gates_shared?mode=memory&cache=shared"
@@ -168,6 +170,47 @@ static void the_engine_ends_while_one_waits_for_its_turn(void **state)
     ll_conn_unref(waits);
 }
 
+/* Its turn has come, and there is no thread for it: it is told so, and the next one's turn comes. */
+static void no_thread_for_the_next(void **state)
+{
+    t_env *t = *state;
+    t_gate *gate = t_gate_new(t);
+    ll_engine *second = NULL;
+    T_CHECK(ll_engine_new(&(ll_engine_options){.linger_ns = T_MS}, &second) == LL_OK);
+    ll_open_options options = {.flags = LL_OPEN_URI, .busy_timeout_ns = T_HOUR};
+    ll_conn *scans = open_shared(t), *last = open_shared(t),
+            *next = t_open_with(second, URI, &options);
+    t_exec(scans, "CREATE TABLE t(x)");
+    t_exec(scans, "INSERT INTO t VALUES(1)");
+    t_gate_install(gate, scans);
+    ll_request *scan = NULL, *fails = NULL, *read = NULL;
+    T_CHECK(ll_query(scans, "SELECT gate(x) FROM t", NULL, 0, NULL, &scan) == LL_PENDING);
+    t_gate_entered(gate, 1);
+    T_CHECK(ll_query(next, "SELECT x FROM t", NULL, 0, NULL, &fails) == LL_PENDING);
+    while (t_stats(second).cache_waits == 0 || t_stats(second).threads > 0)
+        t_turn(second); /* nothing is due there, so the worker leaves */
+    uint64_t waits = t_stats(t->engine).cache_waits;
+    T_CHECK(ll_query(last, "SELECT x FROM t", NULL, 0, NULL, &read) == LL_PENDING);
+    while (t_stats(t->engine).cache_waits == waits)
+        t_turn(t->engine);
+    lli_fault_arm(LLI_FAULT_THREAD, 1);
+    t_gate_open(gate);
+    T_CHECK(ll_request_wait(scan) == LL_OK);
+    T_CHECK(ll_request_wait(read) == LL_OK);
+    T_CHECK(lli_fault_fired());
+    lli_fault_disarm();
+    T_CHECK(ll_request_wait(fails) == LL_ESYS);
+    t_is(fails, LL_ESYS, LL_NOT_APPLIED);
+    ll_request_unref(scan);
+    ll_request_unref(fails);
+    ll_request_unref(read);
+    T_EQUAL(t_int(next, "SELECT x FROM t"), 1);
+    t_close(next);
+    t_close(last);
+    t_close(scans);
+    ll_engine_free(second);
+}
+
 /* Many connections, transactions and reads; nothing fails, nothing is lost. */
 static void many_share_one_cache(void **state)
 {
@@ -306,6 +349,7 @@ int main(void)
         T_TEST(opposite_orders),
         T_TEST(a_turn_is_waited_for_without_a_thread),
         T_TEST(the_engine_ends_while_one_waits_for_its_turn),
+        T_TEST(no_thread_for_the_next),
         T_TEST(many_share_one_cache),
         T_TEST(adopted_ones_share_a_cache),
         T_TEST(an_upgrade_beside_a_committing_writer),
