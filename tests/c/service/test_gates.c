@@ -79,6 +79,41 @@ static void opposite_orders(void **state)
                 CLIENTS * clients[0].rounds);
 }
 
+/* An engine ends: whoever of it holds or waits goes, and those of another engine behind them have their turn. */
+static void the_engine_ends_while_one_stands_in_line(void **state)
+{
+    t_env *t = *state;
+    const char *path = t_path(t, "a.db");
+    ll_engine *second = NULL;
+    T_CHECK(ll_engine_new(NULL, &second) == LL_OK);
+    t_file_sql(path, "PRAGMA journal_mode = WAL; CREATE TABLE t(x)");
+    ll_open_options options = {.busy_timeout_ns = T_HOUR};
+    ll_conn *holds = t_open_with(t->engine, path, &options),
+            *waits = t_open_with(t->engine, path, &options),
+            *behind = t_open_with(second, path, &options);
+    t_exec(holds, "BEGIN IMMEDIATE");
+    t_exec(holds, "INSERT INTO t VALUES(1)");
+    t_told told = {0};
+    ll_request *request = NULL;
+    T_CHECK(ll_exec(waits, "INSERT INTO t VALUES(2)", NULL, 0,
+                    &(ll_submit){.done = t_tell, .user = &told}, NULL) == LL_PENDING);
+    while (t_stats(t->engine).gate_waits == 0)
+        t_turn(t->engine);
+    T_CHECK(ll_exec(behind, "INSERT INTO t VALUES(3)", NULL, 0, NULL, &request) == LL_PENDING);
+    while (t_stats(second).gate_waits == 0)
+        t_turn(second);
+    ll_engine_free(t->engine);
+    t->engine = NULL;
+    T_CHECK(told.calls == 1 && told.status == LL_ECANCELLED && told.outcome == LL_NOT_APPLIED);
+    T_CHECK(ll_request_wait(request) == LL_OK);
+    ll_request_unref(request);
+    T_EQUAL(t_int(behind, "SELECT sum(x) FROM t"), 3);
+    ll_conn_unref(holds);
+    ll_conn_unref(waits);
+    t_close(behind);
+    ll_engine_free(second);
+}
+
 /* ---- a shared cache ---- */
 
 static ll_conn *open_shared(t_env *t)
@@ -347,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(opposite_orders),
+        T_TEST(the_engine_ends_while_one_stands_in_line),
         T_TEST(a_turn_is_waited_for_without_a_thread),
         T_TEST(the_engine_ends_while_one_waits_for_its_turn),
         T_TEST(no_thread_for_the_next),
