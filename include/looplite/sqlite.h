@@ -44,7 +44,7 @@ typedef struct ll_adopt {
 
 /* As ll_conn_open(), with a handle that the program opens itself, on a worker, by adopt->open. Of
  * the options only busy_timeout_ns, cached_statements, pragmas and, of the flags,
- * LL_OPEN_NO_INLINE are used; a handle on a shared cache needs that flag.
+ * LL_OPEN_NO_INLINE and LL_OPEN_SHARED_CACHE are used; a handle on a shared cache needs the latter.
  * Thread: any. Owns: `adopt` is copied; adopt->release is called also when this call fails. Errors:
  * as ll_conn_open(). Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_conn_open_adopted(ll_engine *engine, const ll_adopt *adopt,

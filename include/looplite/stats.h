@@ -40,10 +40,13 @@ typedef struct ll_stats {
     uint64_t deferred; /* requests that waited for the loop: the turn was spent, or others of their
                            connection waited for it */
     /* its workers, shared by all engines that share them */
-    uint64_t worker_runs;     /* requests run by workers */
-    uint64_t hops;            /* times a worker took a connection */
-    uint64_t parks;           /* times a connection was parked because the database was locked */
-    uint64_t gate_waits;      /* times a writer stood in line behind another one of this process */
+    uint64_t worker_runs; /* requests run by workers */
+    uint64_t hops;        /* times a worker took a connection */
+    uint64_t parks;       /* times a connection was parked because the database was locked */
+    uint64_t gate_waits;  /* times a writer stood in line behind another one of this process */
+    uint64_t gate_gaps;   /* times a file was left to other processes for some milliseconds, because
+                                 the writers of this one had left them none */
+    uint64_t cache_waits; /* times a statement stood in line behind another one in a shared cache */
     uint64_t threads_started; /* worker threads ever started */
     unsigned threads;         /* worker threads alive */
     unsigned threads_idle;    /* of these, without work */

@@ -332,7 +332,7 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
     if (!text)
         PyErr_Clear(); /* a name with bytes that are no UTF-8: to be on the safe side */
     if (!text || (is_uri && strstr(text, "cache=shared")))
-        ret_options->flags |= LL_OPEN_NO_INLINE;
+        ret_options->flags |= LL_OPEN_SHARED_CACHE;
     if (!factory) /* what is registered with it directly is not noticed */
         ret_options->flags |= LL_OPEN_NO_INLINE;
     opener->st = st;

@@ -53,23 +53,18 @@ PyObject *lp_stats(lp_state *st)
         uint64_t value;
     } numbers[] = {
 #define NUMBER(name) {#name, stats.name}
-        NUMBER(submitted),       NUMBER(completed),
-        NUMBER(immediate),       NUMBER(cancelled),
-        NUMBER(timed_out),       NUMBER(failed),
-        NUMBER(dispatches),      NUMBER(wakeups),
-        NUMBER(inline_hits),     NUMBER(inline_refused),
-        NUMBER(snapshot_hits),   NUMBER(snapshot_takes),
-        NUMBER(bounced_time),    NUMBER(bounced_disk),
-        NUMBER(bounced_write),   NUMBER(bounced_lock),
-        NUMBER(bounced_mutex),   NUMBER(bounced_foreign),
-        NUMBER(handovers),       NUMBER(stalls),
-        NUMBER(misses),          NUMBER(retries),
-        NUMBER(retry_hits),      NUMBER(deferred),
-        NUMBER(worker_runs),     NUMBER(hops),
-        NUMBER(parks),           NUMBER(gate_waits),
-        NUMBER(threads_started), NUMBER(threads),
-        NUMBER(threads_idle),    NUMBER(threads_peak),
-        NUMBER(connections),
+        NUMBER(submitted),       NUMBER(completed),     NUMBER(immediate),
+        NUMBER(cancelled),       NUMBER(timed_out),     NUMBER(failed),
+        NUMBER(dispatches),      NUMBER(wakeups),       NUMBER(inline_hits),
+        NUMBER(inline_refused),  NUMBER(snapshot_hits), NUMBER(snapshot_takes),
+        NUMBER(bounced_time),    NUMBER(bounced_disk),  NUMBER(bounced_write),
+        NUMBER(bounced_lock),    NUMBER(bounced_mutex), NUMBER(bounced_foreign),
+        NUMBER(handovers),       NUMBER(stalls),        NUMBER(misses),
+        NUMBER(retries),         NUMBER(retry_hits),    NUMBER(deferred),
+        NUMBER(worker_runs),     NUMBER(hops),          NUMBER(parks),
+        NUMBER(gate_waits),      NUMBER(gate_gaps),     NUMBER(cache_waits),
+        NUMBER(threads_started), NUMBER(threads),       NUMBER(threads_idle),
+        NUMBER(threads_peak),    NUMBER(connections),
 #undef NUMBER
     };
     PyObject *dict = PyDict_New();

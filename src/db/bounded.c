@@ -82,6 +82,8 @@ static void note_facts(struct lli_judge *judge, const struct lli_vdbe_op *op)
             program->cookie = (uint32_t)op->p3;
         if (op->p2 != 0)
             program->writes = true;
+        if (op->p2 != 0 && op->p1 != 1)
+            program->writes_other_than_temp = true;
     }
 }
 

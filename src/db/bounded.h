@@ -24,9 +24,10 @@ enum lli_unbounded {
 
 /* What a program is. Zeroed is the worst answer: nothing known. */
 struct lli_program {
-    bool known;     /* EXPLAIN was read to its end; the rest is only good if so */
-    bool uses_vtab; /* opens a virtual table, its triggers included */
-    bool writes;    /* to a file: not to a table that lives as long as the statement */
+    bool known;                  /* EXPLAIN was read to its end; the rest is only good if so */
+    bool uses_vtab;              /* opens a virtual table, its triggers included */
+    bool writes;                 /* to a file: not to a table that lives as long as the statement */
+    bool writes_other_than_temp; /* ... nor to the TEMP database */
     bool
         overwrites; /* may free or replace a stored row, whose size nobody knows before: see bounded.c */
     bool temp;      /* touches the TEMP database */

@@ -30,6 +30,8 @@ static int open_flags(unsigned flags)
         sql |= SQLITE_OPEN_URI;
     if (flags & LL_OPEN_NO_FOLLOW)
         sql |= SQLITE_OPEN_NOFOLLOW;
+    if (flags & LL_OPEN_SHARED_CACHE)
+        sql |= SQLITE_OPEN_SHAREDCACHE;
     return sql;
 }
 

@@ -1,8 +1,8 @@
 /* sqlerror.c: one place that turns a SQLite result into an error of ours.
  *
  * The message and the extended code are SQLite's own, unchanged, for programs compare them. Only the
- * status is added. SQLITE_LOCKED is not LL_EBUSY: it is a conflict inside one connection or one shared
- * cache, and waiting does not end it. */
+ * status is added. SQLITE_LOCKED is not LL_EBUSY: it is a conflict inside one connection, which waiting does
+ * not end, or inside a shared cache, where the engine has waited before it is told. */
 #include "db/sqlerror.h"
 
 #include "db/api.h"

@@ -78,6 +78,7 @@ struct lli_vfs_file {
     struct gate *gate; /* NULL unless it is a main database */
     uint64_t device, inode;
     enum lli_disk_guard guard;
+    int descriptor; /* -1: no read has come through the hook */
     /* changed by xShmMap and xShmUnmap */
     int regions;                    /* so many are mapped */
     const volatile void *wal_index; /* region 0; NULL: not mapped */
@@ -180,6 +181,7 @@ static void take_over(struct lli_vfs_file *file, const struct lli_page_read *rea
     if (file->guard == LLI_DISK_UNKNOWN && read->asked) {
         file->device = read->device;
         file->inode = read->inode;
+        file->descriptor = read->descriptor;
         if (file->gate)
             file->gate = gate_of(file->device, file->inode);
     }
@@ -426,6 +428,7 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
 {
     (void)vfs;
     memset(ours(file), 0, sizeof *ours(file));
+    ours(file)->descriptor = -1;
     inner(file)->pMethods = NULL;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_CANTOPEN;
@@ -637,9 +640,11 @@ bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *
 {
     memset(ret_facts, 0, sizeof *ret_facts);
     ret_facts->guard = LLI_DISK_NONE;
+    ret_facts->descriptor = -1;
     sqlite3_file *file = NULL;
     if (lli_sq.file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
         return false;
+    ret_facts->pager = file;
     ret_facts->memory = is_memory(db, schema, file);
     if (!file || (file->pMethods != &plain_methods && file->pMethods != &shared_memory_methods))
         return true;
@@ -649,6 +654,7 @@ bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *
     ret_facts->device = ours(file)->device;
     ret_facts->inode = ours(file)->inode;
     ret_facts->moved = moved != 0;
+    ret_facts->descriptor = ours(file)->descriptor;
     /* Others of the family lock by directories, or not at all. */
     if (strcmp(inner_vfs->zName, "unix") == 0)
         ret_facts->guard = ours(file)->guard;

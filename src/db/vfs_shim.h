@@ -18,6 +18,8 @@ struct lli_file_facts {
     bool moved;                      /* its name leads to another file now, or to none */
     uint64_t device, inode;          /* 0 without `file` */
     enum lli_disk_guard guard;       /* LLI_DISK_NONE without `file` */
+    int descriptor;                  /* SQLite's own; -1: not known */
+    const void *pager;               /* connections that share a cache have the same one here */
 };
 
 /* Registers it, and hooks the reads of the default VFS, once per process. Errors: LL_ESQL, LL_EINVAL. Any

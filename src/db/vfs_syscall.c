@@ -46,8 +46,10 @@ static bool answer(struct lli_page_read *read, int fd, void *buffer, size_t size
 {
     struct lli_attempt *attempt = lli_attempt_now;
     read->asked = true;
-    if (read->guard == LLI_DISK_UNKNOWN)
+    if (read->guard == LLI_DISK_UNKNOWN) {
         read->guard = lli_nowait_probe(fd, &read->device, &read->inode);
+        read->descriptor = fd;
+    }
     if (!attempt)
         return false;
     *ret_got = lli_nowait_read(fd, read->guard, buffer, size, offset);

@@ -11,6 +11,7 @@ struct lli_page_read {
     enum lli_disk_guard guard; /* in: the file's; LLI_DISK_UNKNOWN: the hook finds out */
     bool asked;                /* out: the hook was called, so it guards this file */
     uint64_t device, inode;    /* out, if the guard was unknown */
+    int descriptor;            /* the same: SQLite's, which lives as long as the file is open */
 };
 
 /* The read that this thread is in, if the hook has something to do in it; NULL otherwise. */

@@ -6,9 +6,9 @@
  *      ^                  ^  ^                     | | |
  *      |  queue empty     |  +---- yield ----------+ | |
  *      +------------------|--------------------------+ |
- *                         |      lock not free         |
+ *                         |   lock or gate not free    |
  *                         +------- PARKED <------------+
- *                     timer, cancel
+ *                  timer, turn, cancel
  *
  *          the turn is spent           a page is missing; the turn is spent
  *    IDLE -------------------> DELAYED <------------------------------------ OWNED (loop)
@@ -94,6 +94,7 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_list_init(&conn->queue);
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
+    conn->seat.conn = conn->turns.conn = conn;
     lli_request_init_internal(&conn->autoclose, conn, LLI_OP_AUTOCLOSE);
     conn->db.guard.point = conn->crew->point;
     conn->db.guard.point_arg = conn->crew->point_arg;
@@ -116,7 +117,7 @@ void lli_conn_unref(ll_conn *conn)
 {
     if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) != 1)
         return;
-    assert(!conn->seat.gate);
+    assert(conn->seat.count == 0 && conn->turns.count == 0);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
     if (conn->adopt.release)
         conn->adopt.release(conn->adopt.arg);
@@ -144,6 +145,9 @@ static bool admits(const ll_conn *conn, const ll_request *request)
 static void fail_queued(ll_conn *conn, ll_request *mine)
 {
     struct lli_list failed, kept;
+    lli_conn_pass_gate(conn); /* READY and in no line of a crew: it is this thread's */
+    if (conn->turns.asked)
+        lli_gate_give_back(&conn->turns);
     lli_list_init(&failed);
     lli_list_init(&kept);
     lli_lock(&conn->mu);
@@ -313,20 +317,6 @@ void lli_conn_own(ll_conn *conn)
     lli_unlock(&conn->mu);
 }
 
-/* After a request: gives the gate back unless the connection still has the write lock. */
-static void pass_gate(ll_conn *conn)
-{
-    if (!lli_gate_concerned(&conn->seat))
-        return;
-    if (conn->db.handle && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE)
-        return;
-    ll_conn *next = lli_gate_exit(&conn->seat);
-    if (next) {
-        lli_conn_unpark(next);
-        lli_conn_unref(next);
-    }
-}
-
 /* The queue is empty. Under mu. */
 static void come_to_rest(ll_conn *conn)
 {
@@ -346,8 +336,9 @@ static bool settle(ll_conn *conn, ll_request *request)
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
-    pass_gate(conn);
     bool writing = open && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
+    if (LLI_UNLIKELY(conn->seat.asked) && !writing)
+        lli_gate_give_back(&conn->seat);
     if (!writing)
         conn->cookie_known = conn->cache_is_flushed = conn->cache_is_full = false;
     lli_lock(&conn->mu);
@@ -483,6 +474,8 @@ static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_
 {
     if (conn->db.adopted)
         lli_own_lend(conn);
+    if (LLI_UNLIKELY(conn->turns.count > 0) && !lli_conn_take_turn(conn, request))
+        return LLI_RUN_PARK;
     bool locked = lli_own_lock(conn, request->op);
     if (lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
@@ -493,6 +486,8 @@ static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_
     enum lli_run_result result = lli_run(conn, request, ret_park_ns);
     if (result != LLI_RUN_PARK && conn->facts_stale)
         lli_facts_learn(conn);
+    if (LLI_UNLIKELY(conn->turns.asked))
+        lli_gate_give_back(&conn->turns);
     if (locked)
         lli_own_unlock(conn);
     return result;
@@ -504,7 +499,7 @@ bool lli_conn_run_one(ll_conn *conn)
     if (!request)
         return false;
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
-    uint64_t park_ns = 0;
+    uint64_t park_ns = LLI_NEVER;
     if (run_alone(conn, request, &park_ns) == LLI_RUN_PARK)
         return lli_conn_park(conn, request, park_ns);
     return lli_conn_complete(conn, request);

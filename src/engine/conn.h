@@ -33,6 +33,7 @@ struct ll_conn {
     char **pragmas; /* NULL-terminated, or NULL */
     ll_open_options options;
     ll_adopt adopt;
+    bool shares_cache; /* with others, in SQLite's way: for workers only, one at a time */
 
     /* any thread */
     atomic_uint refs;             /* memory; last unref is acq_rel */
@@ -108,7 +109,9 @@ struct ll_conn {
     int64_t cache_bytes; /* size of the page cache */
     uint64_t file_key;   /* names the file in the cost history */
 
-    struct lli_gate_seat seat; /* as gate.h says; joined and left by the owner */
+    /* as gate.h says */
+    struct lli_gate_seat seat;  /* the files it may write to */
+    struct lli_gate_seat turns; /* the shared caches it may use; held while a request runs */
 
     ll_request autoclose; /* in place, so that the last close needs no memory */
 };
@@ -175,6 +178,12 @@ void lli_conn_unpark(ll_conn *conn);
 void lli_conn_poke(ll_conn *conn, ll_request *request);
 /* Stops what runs. Any thread. */
 void lli_conn_stop_current(ll_conn *conn, enum lli_stop why);
+
+/* Gives the gate of its files back unless it has the write lock. Owner only. */
+void lli_conn_pass_gate(ll_conn *conn);
+/* Whether it is its turn in the caches that it shares; if not it stands in line, and is to be parked. Before a
+ * request runs; given back behind it. Owner only. */
+bool lli_conn_take_turn(ll_conn *conn, const ll_request *request);
 
 /* Whether nobody has it, nothing is queued and no transaction is open: a commit has nothing to do. */
 bool lli_conn_is_at_rest(ll_conn *conn);

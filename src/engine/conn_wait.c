@@ -1,8 +1,14 @@
-/* conn_wait.c: what a connection with work waits for, if not for a worker: a lock, or its loop; and what ends
- * the wait. The drawing is in conn.c.
+/* conn_wait.c: what a connection with work waits for, if not for a worker: a lock, a gate, or its loop; and what
+ * ends the wait. The drawing is in conn.c.
  *
  * Parking: the timer is armed before the mode becomes PARKED. A wake-up that comes between the two finds the
  * connection OWNED and leaves `unpark_pending`; the owner sees it when it wants to park and goes on.
+ *
+ * A turn in a shared cache is waited for as long as it takes, as SQLite would wait in the cache's mutex: for one
+ * statement of another connection, or one batch of its rows. It is held while a request runs, and never while the
+ * connection is parked; who holds it waits for no gate. A request that was stopped does not stand in line: it has
+ * to end now, and if that takes SQLite (half a script is to be rolled back) it waits in the mutex, on its worker.
+ * So does the opening of a connection, which cannot know yet whose cache it will share.
  *
  * Waiting for the loop has no timer of its own here: which loop, and for how long, is delay.c's. Everybody may
  * end it by moving the connection to READY; the loop finds that out when it comes. */
@@ -23,6 +29,25 @@ bool lli_conn_park(ll_conn *conn, ll_request *request, uint64_t span_ns)
         lli_conn_set_mode(conn, LLI_CONN_PARKED);
     lli_unlock(&conn->mu);
     return go_on;
+}
+
+void lli_conn_pass_gate(ll_conn *conn)
+{
+    if (conn->seat.asked && lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
+        lli_gate_give_back(&conn->seat);
+}
+
+bool lli_conn_take_turn(ll_conn *conn, const ll_request *request)
+{
+    uint64_t again;
+    if (atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE)
+        return true;
+    bool first = !conn->turns.asked;
+    if (lli_gate_enter(&conn->turns, lli_now_ns(), &again))
+        return true;
+    if (first)
+        atomic_fetch_add_explicit(&conn->crew->stats.cache_waits, 1, memory_order_relaxed);
+    return false;
 }
 
 bool lli_conn_resume(ll_conn *conn)

@@ -41,8 +41,26 @@ static bool ask(ll_conn *conn, const char *sql, char *ret_text, size_t room)
     return found;
 }
 
-/* How many databases are attached beside "main" and "temp"; -1 if that cannot be told. */
-static int count_attached(ll_conn *conn)
+/* Adds the gates of one database: of its file, or of its cache if it may be a shared one. */
+static ll_status add_gates(ll_conn *conn, const char *schema, bool may_share,
+                           struct lli_gate_seat *seat, struct lli_gate_seat *turns)
+{
+    struct lli_file_facts facts;
+    if (!lli_vfs_file_facts(conn->db.handle, schema, &facts))
+        return LL_OK;
+    uint64_t cache = (uint64_t)(uintptr_t)facts.pager;
+    if (facts.file && !facts.memory)
+        LL_TRY(lli_gate_join(seat, facts.device, facts.inode, schema));
+    else if (may_share && cache != 0)
+        LL_TRY(lli_gate_join(seat, LLI_GATE_CACHE, cache, NULL));
+    if (may_share && cache != 0)
+        LL_TRY(lli_gate_join(turns, LLI_GATE_TURN, cache, NULL));
+    return LL_OK;
+}
+
+/* Goes through all databases. Whether an attached one shares its cache cannot be asked for; its gates are its own
+ * if it does not. Gives how many are attached beside "main" and "temp"; -1 if that cannot be told. */
+static int list_gates(ll_conn *conn, struct lli_gate_seat *seat, struct lli_gate_seat *turns)
 {
     static const char sql[] = "PRAGMA database_list";
     struct lli_stmt *stmt;
@@ -52,10 +70,33 @@ static int count_attached(ll_conn *conn)
         return -1;
     }
     int count = 0, rc;
-    while ((rc = lli_sq.step(stmt->raw)) == SQLITE_ROW)
-        count += lli_sq.column_int(stmt->raw, 0) >= 2;
+    while ((rc = lli_sq.step(stmt->raw)) == SQLITE_ROW) {
+        int number = lli_sq.column_int(stmt->raw, 0);
+        const char *schema = (const char *)lli_sq.column_text(stmt->raw, 1);
+        count += number >= 2;
+        if (number == 1)
+            continue;
+        bool may_share = number >= 2 || conn->shares_cache;
+        if (!schema || add_gates(conn, schema, may_share, seat, turns) != LL_OK)
+            break;
+    }
     lli_stmt_give(&conn->db.cache, stmt);
     return rc == SQLITE_DONE ? count : -1;
+}
+
+/* Takes its places at the gates of the files and caches that it has now; as list_gates(). If that fails the old
+ * ones stay: SQLite's own locks are behind them. */
+static int learn_gates(ll_conn *conn)
+{
+    struct lli_gate_seat seat = {.conn = conn}, turns = {.conn = conn};
+    int attached = list_gates(conn, &seat, &turns);
+    if (attached >= 0) {
+        lli_gate_move(&conn->seat, &seat);
+        lli_gate_move(&conn->turns, &turns);
+    }
+    lli_gate_leave(&seat);
+    lli_gate_leave(&turns);
+    return attached;
 }
 
 static bool learn_cache(ll_conn *conn)
@@ -82,8 +123,6 @@ static const char *look(ll_conn *conn)
         return "a transaction is open, in which nothing is looked up";
     conn->facts_stale = false;
     lli_snapshot_allow(&conn->db, NULL);
-    if (conn->path && strstr(conn->path, "cache=shared")) /* a mutex that workers hold for long */
-        return "it uses a shared cache";
     lli_guard_arm(&conn->db.guard);
     conn->db.guard.stop = NULL; /* these statements belong to no request */
     conn->db.guard.deadline_ns = LLI_NEVER;
@@ -91,18 +130,16 @@ static const char *look(ll_conn *conn)
         conn->facts_stale = true;
         return "an authorizer or a trace callback is set";
     }
+    int attached = learn_gates(conn);
+    if (attached < 0)
+        conn->facts_stale = true; /* after the next request */
+    if (conn->shares_cache)       /* a mutex that workers hold for long */
+        return "it uses a shared cache";
     if (!lli_vfs_file_facts(conn->db.handle, "main", &facts))
         return "nothing is known of its file";
     conn->disk = facts.memory ? LLI_DISK_TMPFS : facts.guard;
-    int attached = count_attached(conn);
-    bool gated = facts.file && !facts.memory && attached == 0;
-    if (conn->seat.gate && !gated && !lli_gate_concerned(&conn->seat))
-        lli_gate_leave(&conn->seat);
-    else if (!conn->seat.gate && gated)
-        (void)lli_gate_join(&conn->seat, facts.device,
-                            facts.inode); /* without: SQLite's own locks */
     if (conn->options.flags & LL_OPEN_NO_INLINE)
-        return "it was opened so (LL_OPEN_NO_INLINE, or a shared cache)";
+        return "it was opened so (LL_OPEN_NO_INLINE)";
     if (!facts.memory && !facts.file)
         return "its file was not opened by looplite's VFS";
     if (!facts.memory && facts.moved)
@@ -143,15 +180,17 @@ void lli_facts_learn(ll_conn *conn)
     publish(conn, look(conn));
 }
 
+void lli_facts_share(ll_conn *conn)
+{
+    /* Without, SQLite's own mutex is waited in, on a worker. */
+    if (conn->shares_cache)
+        (void)add_gates(conn, "main", true, &conn->seat, &conn->turns);
+}
+
 void lli_facts_forget(ll_conn *conn)
 {
-    ll_conn *next = lli_gate_exit(&conn->seat);
-    if (next) {
-        lli_conn_unpark(next);
-        lli_conn_unref(next);
-    }
-    if (conn->seat.gate)
-        lli_gate_leave(&conn->seat);
+    lli_gate_leave(&conn->seat);
+    lli_gate_leave(&conn->turns);
     conn->can_inline = false;
     conn->disk = LLI_DISK_UNKNOWN;
     publish(conn, "the connection is closed");
@@ -195,7 +234,7 @@ void lli_facts_before(ll_conn *conn, const ll_request *request)
     bool never = conn->db.adopted && conn->file_key == 0;
     bool begins = request->kind == LLI_KIND_BEGIN || request->kind == LLI_KIND_SAVEPOINT ||
                   (request->kind == LLI_KIND_DML && request->in.sql.begin_before != LL_BEGIN_NONE);
-    if (begins && (never || conn->facts_stale))
+    if (begins && !conn->seat.asked && (never || conn->facts_stale))
         lli_facts_learn(conn);
 }
 

@@ -63,14 +63,41 @@ int lli_run_step(ll_conn *conn, sqlite3_stmt *stmt, bool read_only)
     return rc;
 }
 
+/* On a table, or on the whole cache, by a connection that shares it. SQLite asks no busy handler then. (The plain
+ * SQLITE_LOCKED is a conflict inside the connection, which waiting does not end.) */
+static bool met_table_lock(ll_conn *conn, int rc)
+{
+    return LLI_UNLIKELY((rc & 0xff) == SQLITE_LOCKED) && conn->turns.count > 0 &&
+           (rc == SQLITE_LOCKED_SHAREDCACHE ||
+            lli_sq.extended_errcode(conn->db.handle) == SQLITE_LOCKED_SHAREDCACHE);
+}
+
+bool lli_run_met_lock(ll_conn *conn, int rc)
+{
+    return (rc & 0xff) == SQLITE_BUSY || met_table_lock(conn, rc);
+}
+
+/* Whether it stands in line now, behind others. One that writes does already; a read that met the lock of a table
+ * comes with the writers, so that they do not keep it out for ever. */
+static bool stands_in_line(ll_conn *conn, uint64_t now, uint64_t *ret_again_ns)
+{
+    if (conn->seat.asked || lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
+        return false;
+    if (lli_gate_enter(&conn->seat, now, ret_again_ns))
+        return false;
+    atomic_fetch_add_explicit(&conn->crew->stats.gate_waits, 1, memory_order_relaxed);
+    return true;
+}
+
 bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_kind kind,
                          uint64_t *ret_park_ns)
 {
-    if ((rc & 0xff) != SQLITE_BUSY || conn->db.guard.stopped != LLI_STOP_NONE)
+    if (!lli_run_met_lock(conn, rc) || conn->db.guard.stopped != LLI_STOP_NONE)
         return false;
-    if (!conn->db.guard.lock_asked && kind != LLI_KIND_PRAGMA_JOURNAL_MODE)
+    bool table = (rc & 0xff) == SQLITE_LOCKED;
+    if (!conn->db.guard.lock_asked && !table && kind != LLI_KIND_PRAGMA_JOURNAL_MODE)
         return false;
-    uint64_t now = lli_now_ns();
+    uint64_t now = lli_now_ns(), again;
     uint64_t deadline = conn->db.guard.deadline_ns;
     if (now >= deadline) { /* the loop may be too busy to say so */
         conn->db.guard.stopped = LLI_STOP_DEADLINE;
@@ -85,6 +112,8 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
         step++;
     uint64_t left = request->busy_until_ns - now;
     uint64_t span = park_steps_ns[step];
+    if (table && stands_in_line(conn, now, &again))
+        span = again - now;
     if (span > left)
         span = left;
     if (span > deadline - now)
@@ -100,7 +129,7 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
         lli_request_set_stopped(request, stopped, changed);
         return;
     }
-    if (stopped != LLI_STOP_NONE && (rc & 0xff) == SQLITE_BUSY) { /* given up while waiting */
+    if (stopped != LLI_STOP_NONE && lli_run_met_lock(conn, rc)) { /* given up while waiting */
         lli_request_set_stopped(request, stopped, changed);
         return;
     }
@@ -111,19 +140,39 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
     request->outcome = changed || doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
 }
 
-bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns)
+/* The program tells; it is only asked for when the answer saves a wait. (EXPLAIN sets changes() to 0, as inspect.c
+ * says; the statement sets it anew.) */
+static bool writes_temp_only(ll_conn *conn, enum lli_kind kind, const char *sql, size_t size)
 {
-    if (!writes || !conn->seat.gate || conn->busy_timeout_ns == 0 || lli_attempt_now ||
+    /* (What runs out of memory in a transaction ends it.) */
+    if ((kind != LLI_KIND_DML && kind != LLI_KIND_OTHER) || lli_db_in_transaction(&conn->db))
+        return false;
+    struct lli_program program = lli_explain(conn->db.handle, sql, size);
+    return program.known && program.writes && !program.writes_other_than_temp;
+}
+
+bool lli_run_wait_at_gate(ll_conn *conn, ll_request *request, enum lli_kind kind, const char *sql,
+                          size_t size, uint64_t *ret_park_ns)
+{
+    if (conn->seat.count == 0 || conn->busy_timeout_ns == 0 || lli_attempt_now ||
+        kind == LLI_KIND_PRAGMA_JOURNAL_MODE || /* it answers at once where nothing is to be done */
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
         return false;
-    if (lli_gate_enter(&conn->seat))
+    bool first = !conn->seat.asked;
+    uint64_t now = lli_now_ns(), again;
+    if (lli_gate_enter(&conn->seat, now, &again))
         return false;
-    uint64_t now = lli_now_ns(), deadline = conn->db.guard.deadline_ns;
+    if (first && writes_temp_only(conn, kind, sql, size)) {
+        lli_gate_give_back(&conn->seat);
+        return false;
+    }
+    uint64_t deadline = conn->db.guard.deadline_ns;
     uint64_t until = request->busy_until_ns < deadline ? request->busy_until_ns : deadline;
     if (now >= until)
         return false; /* it has waited long enough: SQLite says what is to be said */
-    atomic_fetch_add_explicit(&conn->crew->stats.gate_waits, 1, memory_order_relaxed);
-    *ret_park_ns = until - now;
+    if (first)
+        atomic_fetch_add_explicit(&conn->crew->stats.gate_waits, 1, memory_order_relaxed);
+    *ret_park_ns = (again < until ? again : until) - now;
     return true;
 }
 
@@ -285,8 +334,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_run_call(conn, request);
         return LLI_RUN_DONE;
     case LLI_OP_PREPARE:
-        lli_run_prepare(conn, request);
-        return LLI_RUN_DONE;
+        return lli_run_prepare(conn, request, ret_park_ns);
     default:
         assert(false);
         return LLI_RUN_DONE;

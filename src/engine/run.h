@@ -35,12 +35,22 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
                          uint64_t *ret_park_ns);
 /* The error of a statement that ended with `rc`, and its outcome. */
 void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed);
-/* Whether a statement that writes has to wait for its turn at the file's gate; sets *ret_park_ns. The guard
- * must be armed. */
-bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns);
 /* Whether a read may be interrupted: not one that uses a virtual table inside a transaction, for that would end it.
  * Under an authorizer nobody can find out, for it would see the question. */
 bool lli_run_may_break(ll_conn *conn, struct lli_stmt *stmt);
+/* Whether `rc` says that somebody else has a lock: on the file, or on a table of a shared cache. */
+bool lli_run_met_lock(ll_conn *conn, int rc);
+/* Whether a statement has to wait for its turn at the gate of its files, since it writes or has met a lock of a
+ * table; sets *ret_park_ns. The guard must be armed. */
+bool lli_run_wait_at_gate(ll_conn *conn, ll_request *request, enum lli_kind kind, const char *sql,
+                          size_t size, uint64_t *ret_park_ns);
+static inline bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes,
+                                     enum lli_kind kind, const char *sql, size_t size,
+                                     uint64_t *ret_park_ns)
+{
+    return LLI_UNLIKELY(writes || conn->seat.asked) &&
+           lli_run_wait_at_gate(conn, request, kind, sql, size, ret_park_ns);
+}
 /* Around a PRAGMA busy_timeout, which SQLite answers by putting its own busy handler in our place: lets it
  * read and set the connection's timeout, and puts ours back. */
 void lli_run_before_busy_pragma(ll_conn *conn);
@@ -54,7 +64,7 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 void lli_run_close(ll_conn *conn, ll_request *request);
 void lli_run_call(ll_conn *conn, ll_request *request); /* own.c */
-void lli_run_prepare(ll_conn *conn, ll_request *request);
+enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 void lli_run_unprepare(ll_conn *conn, ll_request *request);
 /* Opens a transaction before a DML statement, if asked to and none is open. SQLITE_OK or its error. */
 int lli_run_begin(ll_conn *conn, ll_begin begin, enum lli_kind kind);

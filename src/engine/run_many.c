@@ -83,7 +83,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
         LL_OK) {
         int code = request->error.pub.sqlite_code;
         conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
-        if (request->error.pub.status == LL_EBUSY && request->progress == 0 &&
+        if (request->progress == 0 &&
             lli_run_should_park(conn, request, code, LLI_KIND_OTHER, ret_park_ns)) {
             lli_error_done(&request->error);
             return LLI_RUN_PARK;
@@ -106,7 +106,8 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     }
     bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
     lli_run_arm(conn, request, interruptible, false);
-    if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
+    if (lli_run_must_wait(conn, request, !stmt->read_only, stmt->kind, stmt->sql, stmt->entry.size,
+                          ret_park_ns)) {
         lli_stmt_give(&conn->db.cache, stmt);
         return LLI_RUN_PARK;
     }
@@ -183,7 +184,8 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
     if (stmt) {
         bool read_only = lli_sq.stmt_readonly(stmt) != 0;
         request->read_only = request->read_only && read_only;
-        if (lli_run_must_wait(conn, request, !read_only, ret_park_ns)) {
+        if (lli_run_must_wait(conn, request, !read_only, *ret_kind, text, (size_t)(tail - text),
+                              ret_park_ns)) {
             lli_sq.finalize(stmt);
             return WAIT_AT_GATE;
         }
@@ -192,7 +194,7 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
         if (busy_pragma)
             lli_run_after_busy_pragma(conn);
         /* The error has to be read before the statement is finalised. */
-        if (rc != SQLITE_DONE && !((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_INTERRUPT))
+        if (rc != SQLITE_DONE && (rc & 0xff) != SQLITE_INTERRUPT && !lli_run_met_lock(conn, rc))
             lli_run_fail(conn, request, rc, false);
         lli_sq.finalize(stmt);
     }
@@ -200,6 +202,7 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
         request->position += (size_t)(tail - text);
         request->progress += stmt != NULL;
         request->started = false; /* each statement has the whole busy timeout */
+        lli_conn_pass_gate(conn);
         return SQLITE_OK;
     }
     return rc;

@@ -41,6 +41,8 @@ static ll_status adopt(ll_conn *conn, ll_request *request)
 static void abandon_handle(ll_conn *conn)
 {
     struct lli_error ignored = {0};
+    lli_gate_leave(&conn->turns);
+    lli_gate_leave(&conn->seat);
     if (!conn->db.handle)
         return;
     if (conn->db.adopted) {
@@ -84,6 +86,8 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
             status = adopt(conn, request);
         else
             status = lli_db_open(&conn->db, conn->path, &conn->options, &request->error);
+        if (status == LL_OK)
+            lli_facts_share(conn);
     }
     while (status == LL_OK && conn->pragmas && conn->pragmas[request->position]) {
         enum lli_kind kind = LLI_KIND_PRAGMA;
@@ -141,7 +145,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     lli_crew_remove(conn->crew, conn);
 }
 
-void lli_run_prepare(ll_conn *conn, ll_request *request)
+enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     struct lli_stmt *stmt;
     request->outcome = LL_NOT_APPLIED;
@@ -154,8 +158,14 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
                                      &stmt, &request->error);
     if (busy_pragma)
         lli_run_after_busy_pragma(conn);
-    if (status != LL_OK)
-        return;
+    if (status != LL_OK) {
+        conn->db.guard.lock_asked = true; /* as in run_sql.c: preparing may not ask */
+        if (!lli_run_should_park(conn, request, request->error.pub.sqlite_code, LLI_KIND_OTHER,
+                                 ret_park_ns))
+            return LLI_RUN_DONE;
+        lli_error_done(&request->error);
+        return LLI_RUN_PARK;
+    }
     ll_stmt *handle = lli_new(sizeof *handle);
     ll_columns *columns = NULL;
     if (handle)
@@ -166,7 +176,7 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
             lli_free(handle->text);
         lli_free(handle);
         lli_stmt_give(&conn->db.cache, stmt);
-        return;
+        return LLI_RUN_DONE;
     }
     handle->conn = lli_conn_ref(conn);
     handle->size = request->in.sql.size;
@@ -185,6 +195,7 @@ void lli_run_prepare(ll_conn *conn, ll_request *request)
     request->read_only = handle->read_only;
     request->stmt = handle;
     request->outcome = LL_APPLIED;
+    return LLI_RUN_DONE;
 }
 
 void lli_run_unprepare(ll_conn *conn, ll_request *request)

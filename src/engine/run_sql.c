@@ -184,8 +184,7 @@ static enum lli_run_result not_set_up(ll_conn *conn, ll_request *request, struct
     /* Preparing reads the schema without running a program, and SQLite only asks a busy handler that
      * has declined before again when a program starts. The lock is worth waiting for all the same. */
     conn->db.guard.lock_asked = true;
-    if (request->error.pub.status == LL_EBUSY &&
-        lli_run_should_park(conn, request, code, kind, ret_park_ns)) {
+    if (lli_run_should_park(conn, request, code, kind, ret_park_ns)) {
         lli_error_done(&request->error);
         return LLI_RUN_PARK;
     }
@@ -272,7 +271,8 @@ static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, ui
     arm_for(conn, request, stmt);
     if (!lli_attempt_now && stmt->cached)
         request->begun_ns = lli_now_ns();
-    if (lli_run_must_wait(conn, request, !stmt->read_only, ret_park_ns)) {
+    if (lli_run_must_wait(conn, request, !stmt->read_only, stmt->kind, stmt->sql, stmt->entry.size,
+                          ret_park_ns)) {
         lli_stmt_give(&conn->db.cache, stmt);
         return LLI_RUN_PARK;
     }

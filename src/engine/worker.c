@@ -412,6 +412,8 @@ void lli_crew_get_stats(struct lli_crew *crew, ll_stats *ret_stats)
     ret_stats->hops = atomic_load_explicit(&crew->stats.hops, memory_order_relaxed);
     ret_stats->parks = atomic_load_explicit(&crew->stats.parks, memory_order_relaxed);
     ret_stats->gate_waits = atomic_load_explicit(&crew->stats.gate_waits, memory_order_relaxed);
+    ret_stats->gate_gaps = atomic_load_explicit(&crew->stats.gate_gaps, memory_order_relaxed);
+    ret_stats->cache_waits = atomic_load_explicit(&crew->stats.cache_waits, memory_order_relaxed);
     ret_stats->threads_started = atomic_load_explicit(&crew->stats.threads_started,
                                                       memory_order_relaxed);
     lli_lock(&crew->mu);

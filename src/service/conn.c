@@ -26,9 +26,11 @@ static ll_status set_options(ll_conn *conn, const char *path, const ll_open_opti
     if (path && !(conn->path = lli_copy_text(path, strlen(path))))
         return LL_ENOMEM;
     conn->busy_timeout_ns = LL_DEFAULT_BUSY_TIMEOUT_NS;
+    conn->shares_cache = path && strncmp(path, "file:", 5) == 0 && strstr(path, "cache=shared");
     if (!options)
         return LL_OK;
     conn->options = *options;
+    conn->shares_cache = conn->shares_cache || (options->flags & LL_OPEN_SHARED_CACHE);
     conn->options.pragmas = NULL;
     if (options->busy_timeout_ns == LL_NO_BUSY_TIMEOUT)
         conn->busy_timeout_ns = 0;
@@ -51,7 +53,7 @@ static ll_status open_conn(ll_engine *engine, const char *path, const ll_adopt *
     ll_status status = engine ? lli_engine_check(engine, caller)
                               : lli_refuse(LL_EINVAL, "%s: engine is NULL", caller);
     const unsigned known = LL_OPEN_READONLY | LL_OPEN_NO_CREATE | LL_OPEN_URI | LL_OPEN_NO_FOLLOW |
-                           LL_OPEN_NO_INLINE;
+                           LL_OPEN_NO_INLINE | LL_OPEN_SHARED_CACHE;
     if (status == LL_OK && options && (options->flags & ~known))
         status = lli_refuse(LL_EINVAL, "%s: options->flags has unknown bits: 0x%x", caller,
                             options->flags & ~known);

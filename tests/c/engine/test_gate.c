@@ -16,6 +16,11 @@ struct writers {
     ll_request *requests[CONNS];
 };
 
+static const struct lli_gate *gate_of(const ll_conn *conn)
+{
+    return conn->seat.places[0].gate;
+}
+
 static void hold(struct writers *s)
 {
     world_exec(&s->w, s->conns[0], "BEGIN IMMEDIATE");
@@ -31,9 +36,10 @@ static void begin(struct writers *s, t_env *t, bool with_wal, uint64_t busy_time
                                .busy_timeout_ns = busy_timeout_ns};
     for (size_t i = 0; i < CONNS; i++)
         s->conns[i] = world_open(&s->w, "a.db", &options);
-    T_CHECK(s->conns[0]->seat.gate != NULL);
-    for (size_t i = 1; i < CONNS; i++)
-        T_CHECK(s->conns[i]->seat.gate == s->conns[0]->seat.gate);
+    for (size_t i = 0; i < CONNS; i++) {
+        T_EQUAL(s->conns[i]->seat.count, 1);
+        T_CHECK(gate_of(s->conns[i]) == gate_of(s->conns[0]));
+    }
     hold(s);
 }
 
@@ -41,7 +47,7 @@ static void end(struct writers *s)
 {
     for (size_t i = 0; i < CONNS; i++) {
         ll_request_unref(s->requests[i]);
-        T_CHECK(!lli_gate_concerned(&s->conns[i]->seat));
+        T_CHECK(!s->conns[i]->seat.asked);
         world_close(&s->w, s->conns[i]);
     }
     world_end(&s->w);
@@ -118,11 +124,11 @@ static void the_timeout_leaves_the_line(void **state)
     struct writers s;
     begin(&s, *state, true, 300 * T_MS);
     ask(&s, 1);
-    T_CHECK(lli_gate_concerned(&s.conns[1]->seat));
+    T_CHECK(s.conns[1]->seat.asked);
     lli_step_settle(&s.w.step); /* time goes on */
     t_is(s.requests[1], LL_EBUSY, LL_NOT_APPLIED);
     T_EQUAL(ll_request_error(s.requests[1])->sqlite_code, SQLITE_BUSY);
-    T_CHECK(!lli_gate_concerned(&s.conns[1]->seat));
+    T_CHECK(!s.conns[1]->seat.asked);
     ask(&s, 2);
     let_go(&s);
     t_is(s.requests[2], LL_OK, LL_APPLIED);
@@ -142,7 +148,7 @@ static void a_deadline_leaves_the_line(void **state)
     T_CHECK(ll_engine_dispatch(s.w.step.engine, NULL) == LL_OK);
     world_move(&s.w, NULL);
     t_is(s.requests[1], LL_ETIMEOUT, LL_NOT_APPLIED);
-    T_CHECK(!lli_gate_concerned(&s.conns[1]->seat));
+    T_CHECK(!s.conns[1]->seat.asked);
     let_go(&s);
     t_is(s.requests[2], LL_OK, LL_APPLIED);
     end(&s);
@@ -158,7 +164,7 @@ static void cancelling_leaves_the_line(void **state)
     T_CHECK(ll_request_cancel(s.requests[1]) == LL_OK);
     T_CHECK(world_move(&s.w, s.requests[1])); /* while the lock is held */
     t_is(s.requests[1], LL_ECANCELLED, LL_NOT_APPLIED);
-    T_CHECK(!lli_gate_concerned(&s.conns[1]->seat));
+    T_CHECK(!s.conns[1]->seat.asked);
     T_CHECK(!ll_request_is_done(s.requests[2]));
     ask(&s, 4);
     let_go(&s);
@@ -210,7 +216,7 @@ static void two_files_do_not_hinder_each_other(void **state)
     t_env *t = *state;
     t_file_sql(t_path(t, "b.db"), "CREATE TABLE t(x)");
     ll_conn *elsewhere = world_open(&s.w, "b.db", NULL);
-    T_CHECK(elsewhere->seat.gate && elsewhere->seat.gate != s.conns[0]->seat.gate);
+    T_CHECK(elsewhere->seat.count == 1 && gate_of(elsewhere) != gate_of(s.conns[0]));
     ask(&s, 1);
     uint64_t waits = world_stats(&s.w).gate_waits;
     ll_request *request = NULL;
@@ -224,37 +230,34 @@ static void two_files_do_not_hinder_each_other(void **state)
     end(&s);
 }
 
-static void with_an_attached_file_there_is_no_gate(void **state)
+static void an_attached_file_has_its_gate(void **state)
 {
     struct writers s;
     begin(&s, *state, true, T_HOUR);
     t_env *t = *state;
     world_exec(&s.w, s.conns[1], t_printf(t, "ATTACH '%s' AS other", t_path(t, "b.db")));
-    T_CHECK(s.conns[1]->seat.gate == NULL);
-    uint64_t waits = world_stats(&s.w).gate_waits, parks = world_stats(&s.w).parks;
+    T_EQUAL(s.conns[1]->seat.count, 2);
+    T_CHECK(gate_of(s.conns[1]) == gate_of(s.conns[0]));
+    uint64_t waits = world_stats(&s.w).gate_waits, now = s.w.step.now_ns;
     ask(&s, 1);
-    T_EQUAL(world_stats(&s.w).gate_waits, waits); /* SQLite's own lock, in even steps */
-    T_EQUAL(world_stats(&s.w).parks, parks + 1);
-    world_exec(&s.w, s.conns[0], "COMMIT");
-    lli_step_settle(&s.w.step);
+    T_EQUAL(world_stats(&s.w).gate_waits, waits + 1);
+    let_go(&s);
+    T_EQUAL(s.w.step.now_ns, now);
     t_is(s.requests[1], LL_OK, LL_APPLIED);
     world_exec(&s.w, s.conns[1], "DETACH other");
-    T_CHECK(s.conns[1]->seat.gate == s.conns[0]->seat.gate);
+    T_EQUAL(s.conns[1]->seat.count, 1);
+    T_CHECK(gate_of(s.conns[1]) == gate_of(s.conns[0]));
     end(&s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(first_come_first_served),
-        T_TEST(transactions_one_after_the_other),
-        T_TEST(the_timeout_leaves_the_line),
-        T_TEST(a_deadline_leaves_the_line),
-        T_TEST(cancelling_leaves_the_line),
-        T_TEST(closing_while_in_line),
-        T_TEST(closing_while_holding),
-        T_TEST(two_files_do_not_hinder_each_other),
-        T_TEST(with_an_attached_file_there_is_no_gate),
+        T_TEST(first_come_first_served),       T_TEST(transactions_one_after_the_other),
+        T_TEST(the_timeout_leaves_the_line),   T_TEST(a_deadline_leaves_the_line),
+        T_TEST(cancelling_leaves_the_line),    T_TEST(closing_while_in_line),
+        T_TEST(closing_while_holding),         T_TEST(two_files_do_not_hinder_each_other),
+        T_TEST(an_attached_file_has_its_gate),
     };
     return T_RUN(tests);
 }

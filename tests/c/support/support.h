@@ -204,6 +204,13 @@ void t_in_child_(int (*body)(void *arg), void *arg, const char *file, int line);
         }                                                                                 \
     } while (0)
 
+/* Another process that uses sqlite3 itself on this file, as it is told. Before the test opens the file. */
+typedef struct t_peer t_peer;
+t_peer *t_peer_new(const char *path);
+/* Runs a text there, opening the file if it is not open; "" closes it. Gives the code. */
+int t_peer_try(t_peer *peer, const char *sql);
+void t_peer_end(t_peer *peer);
+
 /* Starts the watchdog again, for a child; the test's name is kept. */
 void t_watchdog(void);
 

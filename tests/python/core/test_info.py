@@ -77,7 +77,8 @@ def test_stats_have_all_counters(run: Run) -> None:
         stats = lib.stats()
         assert {"inline_hits", "misses", "retries", "retry_hits", "deferred"} <= set(stats)
         assert {"handovers", "hops", "stalls", "snapshot_hits", "snapshot_takes"} <= set(stats)
-        assert {"gate_waits", "bounced_disk", "bounced_time", "inline_refused"} <= set(stats)
+        assert {"gate_waits", "gate_gaps", "cache_waits"} <= set(stats)
+        assert {"bounced_disk", "bounced_time", "inline_refused"} <= set(stats)
         assert all(isinstance(number, int) for number in stats.values())
 
     run(main)
