@@ -83,18 +83,9 @@ bool lli_gate_enter(struct lli_gate_seat *seat)
         lli_list_push(&gate->waiters, &seat->node);
     }
     bool holds = seat->holds;
+    seat->engaged = true;
     lli_unlock(&registry);
     return holds;
-}
-
-bool lli_gate_concerned(const struct lli_gate_seat *seat)
-{
-    if (!seat->gate)
-        return false;
-    lli_lock(&registry);
-    bool concerned = seat->holds || lli_node_linked(&seat->node);
-    lli_unlock(&registry);
-    return concerned;
 }
 
 ll_conn *lli_gate_exit(struct lli_gate_seat *seat)
@@ -102,6 +93,7 @@ ll_conn *lli_gate_exit(struct lli_gate_seat *seat)
     if (!seat->gate)
         return NULL;
     ll_conn *next = NULL;
+    seat->engaged = false;
     lli_lock(&registry);
     struct lli_gate *gate = seat->gate;
     if (lli_node_linked(&seat->node))

@@ -8,11 +8,14 @@
 
 struct lli_gate;
 
-/* What a connection has to do with the gate of its file. All fields under the registry's lock. */
+/* What a connection has to do with the gate of its file. */
 struct lli_gate_seat {
+    /* under the registry's lock */
     struct lli_gate *gate; /* a reference; NULL: no file, or it has several */
     struct lli_node node;  /* in gate->waiters */
     bool holds;
+    /* whoever owns the connection */
+    bool engaged; /* it has entered and not left since: it holds the gate or stands in line */
 };
 
 /* The connection writes to this file from now on. Errors: LL_ENOMEM; it then writes without a gate. */
@@ -25,7 +28,11 @@ bool lli_gate_enter(struct lli_gate_seat *seat);
 /* Gives the gate back, or leaves the line. The next one, if any, holds the gate and is to be unparked by the
  * caller, with the reference that comes with it; or NULL. */
 ll_conn *lli_gate_exit(struct lli_gate_seat *seat);
-/* Whether it holds the gate or stands in line. */
-bool lli_gate_concerned(const struct lli_gate_seat *seat);
+/* Whether it holds the gate or stands in line. Asked behind each request, so it takes no lock: nobody else puts
+ * a connection in line or takes it out (others only pass the gate on to one that stands there). */
+static inline bool lli_gate_concerned(const struct lli_gate_seat *seat)
+{
+    return seat->engaged;
+}
 
 #endif

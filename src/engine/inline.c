@@ -117,10 +117,16 @@ static bool small_parameters(const ll_request *request)
     return bytes <= LLI_LARGE_VALUE;
 }
 
-static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt)
+bool lli_inline_admits_read(const struct lli_stmt *stmt, const struct lli_program *program)
 {
-    bool plain_read = stmt->raw && stmt->read_only &&
-                      (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER);
+    return program->known && !program->uses_vtab && !program->attached &&
+           program->why != LLI_HAS_FUNCTION && program->why != LLI_HAS_COLLATION &&
+           lli_cost_admit(stmt->cost, lli_program_bounded(program)) == LLI_ADMIT_INLINE;
+}
+
+static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt,
+                          bool plain_read)
+{
     if (!plain_read && lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
     switch (stmt->kind) {
@@ -139,11 +145,7 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return ADMITTED;
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
-        if (!program->known || program->uses_vtab || program->attached ||
-            program->why == LLI_HAS_FUNCTION || program->why == LLI_HAS_COLLATION)
-            return REFUSED;
-        enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
-        return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
+        return lli_inline_admits_read(stmt, program) ? ADMITTED : REFUSED;
     }
     if (stmt->kind != LLI_KIND_DML || !conn->writes_late ||
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
@@ -162,7 +164,15 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     return ADMITTED_WRITE;
 }
 
-static void count(ll_engine *engine, enum lli_bounce why)
+void lli_inline_judge(struct lli_cost *cost, enum lli_bounce why)
+{
+    if (why == LLI_BOUNCE_TIME)
+        lli_cost_overran(cost);
+    else if (why == LLI_BOUNCE_FOREIGN)
+        lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
+}
+
+void lli_inline_count_bounce(ll_engine *engine, enum lli_bounce why)
 {
     atomic_fetch_add_explicit(&engine->stats.bounced[why], 1, memory_order_relaxed);
 }
@@ -200,7 +210,8 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     bool looked = stmt->inspected == LLI_INSPECTED_NOT; /* then that is not what the run costs */
     lli_facts_cost(conn, stmt);
     bool was_open = lli_db_in_transaction(&conn->db);
-    enum verdict verdict = admit(conn, request, stmt);
+    bool plain_read = lli_inline_is_read(stmt);
+    enum verdict verdict = admit(conn, request, stmt, plain_read);
     if (was_open && !lli_db_in_transaction(&conn->db)) {
         /* Our own question met an error that ends transactions: the user has to know. */
         request->taken = NULL;
@@ -218,8 +229,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
         return LLI_RUN_BOUNCED;
     }
     attempt->shielded = verdict == ADMITTED_WRITE;
-    if (stmt->raw && stmt->read_only &&
-        (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER)) {
+    if (plain_read) {
         lli_hold_read(request->engine, conn, attempt->begun_ns);
         if (attempt->bounce != LLI_BOUNCE_NONE) {
             request->taken = NULL;
@@ -229,15 +239,21 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     }
     struct lli_cost *cost = stmt->cached ? stmt->cost : NULL; /* others go with the run */
     uint64_t begun = looked ? lli_now_ns() : attempt->begun_ns, park_ns;
-    enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
+    enum lli_run_result result;
+    if (plain_read) {
+        request->taken = NULL;
+        result = lli_run_read(conn, request, stmt, &park_ns);
+    } else {
+        result = lli_run_sql(conn, request, &park_ns);
+    }
     if (result == LLI_RUN_PARK)
         lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
     bool waited = attempt->shielded && attempt->misses > 0;
-    if (attempt->bounce == LLI_BOUNCE_TIME || result == LLI_RUN_LIVE || waited)
+    if (result == LLI_RUN_LIVE || waited)
         lli_cost_overran(cost);
-    else if (attempt->bounce == LLI_BOUNCE_FOREIGN)
-        lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
-    else if (attempt->bounce == LLI_BOUNCE_NONE)
+    else if (attempt->bounce != LLI_BOUNCE_NONE)
+        lli_inline_judge(cost, attempt->bounce);
+    else
         lli_cost_ran(cost, (*ret_ended_ns = lli_now_ns()) - begun, true);
     if (met_large_value(request))
         lli_cost_forbid(cost, LLI_FORBID_LARGE);
@@ -264,10 +280,10 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
     bool able = conn->can_inline && lli_delay_may_miss(engine, conn);
-    sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
+    sqlite3_mutex *mutex = able ? conn->db.mutex : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
         if (mutex)
-            count(engine, LLI_BOUNCE_MUTEX);
+            lli_inline_count_bounce(engine, LLI_BOUNCE_MUTEX);
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
         request->loopable = false;
         return LLI_INLINE_NO;
@@ -276,9 +292,11 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     bool refused;
     uint64_t ended_ns;
     lli_attempt_begin(&attempt, engine->attempt_ns, false);
+    conn->attempt = &attempt;
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
         lli_guard_install(&conn->db.guard, conn->db.handle);
     enum lli_run_result result = run(conn, request, &attempt, &refused, &ended_ns);
+    conn->attempt = NULL;
     lli_attempt_end(&attempt);
     if (result != LLI_RUN_DONE)
         lli_snapshot_release(&conn->db);
@@ -294,9 +312,17 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     else if (refused)
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
     else
-        count(engine, attempt.bounce);
+        lli_inline_count_bounce(engine, attempt.bounce);
     request->started = false; /* the busy timeout begins with the first run on a worker */
     return LLI_INLINE_BOUNCED;
+}
+
+/* A read that came to its end and left no live statement. (What failed may have rolled a transaction back.) */
+static bool was_quiet_read(const ll_request *request, enum lli_inline tried)
+{
+    return tried == LLI_INLINE_DONE && request->read_only && !request->cursor &&
+           request->error.pub.status == LL_OK &&
+           (request->kind == LLI_KIND_SELECT || request->kind == LLI_KIND_OTHER);
 }
 
 enum lli_inline lli_inline_try(ll_request *request)
@@ -307,11 +333,13 @@ enum lli_inline lli_inline_try(ll_request *request)
         !worth_a_look(request))
         return LLI_INLINE_NO;
     request->loopable = true; /* now, or when the loop comes round: the queue decides, and counts */
-    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_try_own(conn, request))
+    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_borrow(conn, request))
         return LLI_INLINE_NO;
     enum lli_inline tried = lli_inline_try_owned(request);
-    if (tried != LLI_INLINE_BOUNCED)
-        lli_conn_disown(conn, request);
+    if (tried == LLI_INLINE_BOUNCED)
+        lli_conn_ref(conn); /* it goes to the line with it */
+    else
+        lli_conn_return(conn, request, was_quiet_read(request, tried));
     return tried;
 }
 

@@ -47,7 +47,7 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
     if (!request->started) {
         request->started = true;
         /* (A try on the loop waits for no lock, and is over before this could be wrong by much.) */
-        uint64_t now = lli_attempt_now ? lli_attempt_now->begun_ns : lli_now_ns();
+        uint64_t now = conn->attempt ? conn->attempt->begun_ns : lli_now_ns();
         request->busy_until_ns = conn->busy_timeout_ns > 0
                                    ? lli_deadline_from(now, conn->busy_timeout_ns)
                                    : 0;
@@ -113,7 +113,7 @@ void lli_run_fail(ll_conn *conn, ll_request *request, int rc, bool changed)
 
 bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool writes, uint64_t *ret_park_ns)
 {
-    if (!writes || !conn->seat.gate || conn->busy_timeout_ns == 0 || lli_attempt_now ||
+    if (!writes || !conn->seat.gate || conn->busy_timeout_ns == 0 || conn->attempt ||
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
         return false;
     if (lli_gate_enter(&conn->seat))
@@ -302,6 +302,7 @@ static void handle_free(ll_stmt *handle)
 {
     ll_conn *conn = handle->conn;
     ll_columns_unref(handle->columns);
+    ll_batch_free(handle->rows);
     lli_free(handle->text);
     lli_free(handle);
     lli_live(-1);
