@@ -119,21 +119,22 @@ struct own {
 static int own_block(void *arg, int64_t rows)
 {
     struct own *own = arg;
-    const ll_submit how = {.flags = LL_SUBMIT_BORROW};
     for (int i = 0; i < BLOCK; i++) {
         ll_value key = ll_integer(next_key(rows));
         ll_params params = {.values = &key, .count = 1};
         ll_request *request = NULL;
-        int failed = finish(ll_stmt_submit(own->stmt, &params, 0, &how, &request), &request);
-        ll_batch *batch = failed ? NULL : ll_request_take_batch(request);
-        if (batch) {
-            const ll_value *row = ll_batch_row(batch, 0);
+        const ll_batch *lent = NULL;
+        ll_batch *taken = NULL;
+        ll_status status = ll_stmt_read(own->stmt, &params, NULL, &lent, &request);
+        if (!lent && finish(status, &request) == 0)
+            lent = taken = ll_request_take_batch(request);
+        const ll_value *row = ll_batch_row(lent, 0);
+        if (row)
             read_bytes += row[0].size + row[0].as.text[0] + (int64_t)row[1].as.real +
                           row[2].as.integer;
-            ll_batch_free(batch);
-        }
+        ll_batch_free(taken);
         ll_request_unref(request);
-        if (!batch)
+        if (!row)
             return 1;
     }
     return ll_engine_dispatch(own->engine, NULL) != LL_OK;

@@ -18,11 +18,12 @@ _Thread_local struct lli_attempt *lli_attempt_now;
 
 void lli_attempt_begin(struct lli_attempt *attempt, uint64_t budget_ns, bool shielded)
 {
-    assert(!lli_attempt_now);
+    struct lli_attempt **place = &lli_attempt_now; /* looked up once */
+    assert(!*place);
     uint64_t now = lli_now_ns();
     *attempt = (struct lli_attempt){
         .begun_ns = now, .deadline_ns = lli_deadline_from(now, budget_ns), .shielded = shielded};
-    lli_attempt_now = attempt;
+    *place = attempt;
 }
 
 enum lli_bounce lli_attempt_end(struct lli_attempt *attempt)

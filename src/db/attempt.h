@@ -48,21 +48,18 @@ static inline void lli_attempt_bounce(struct lli_attempt *attempt, enum lli_boun
         attempt->bounce = why;
 }
 
-/* Whether something has to be refused on this thread now; notes why. */
-static inline bool lli_attempt_refuses(enum lli_bounce why)
+/* The two questions below, for who has looked up `attempt` (lli_attempt_now, NULL or not) already: to find a
+ * thread's own variable takes a call. */
+static inline bool lli_attempt_has_to_refuse(struct lli_attempt *attempt, enum lli_bounce why)
 {
-    struct lli_attempt *attempt = lli_attempt_now;
     if (LLI_LIKELY(!attempt) || attempt->shielded)
         return false;
     lli_attempt_bounce(attempt, why);
     return true;
 }
 
-/* Whether an attempt of this thread has ended already: some calls of SQLite cannot report an error
- * (xSleep), so the next one that can does it. */
-static inline bool lli_attempt_is_over(void)
+static inline bool lli_attempt_has_ended(struct lli_attempt *attempt)
 {
-    struct lli_attempt *attempt = lli_attempt_now;
     if (LLI_LIKELY(!attempt) || attempt->shielded)
         return false;
     if (LLI_FAULT(LLI_FAULT_ATTEMPT)) {
@@ -70,6 +67,19 @@ static inline bool lli_attempt_is_over(void)
         attempt->misses++;
     }
     return attempt->bounce != LLI_BOUNCE_NONE;
+}
+
+/* Whether something has to be refused on this thread now; notes why. */
+static inline bool lli_attempt_refuses(enum lli_bounce why)
+{
+    return lli_attempt_has_to_refuse(lli_attempt_now, why);
+}
+
+/* Whether an attempt of this thread has ended already: some calls of SQLite cannot report an error
+ * (xSleep), so the next one that can does it. */
+static inline bool lli_attempt_is_over(void)
+{
+    return lli_attempt_has_ended(lli_attempt_now);
 }
 
 #endif

@@ -104,3 +104,11 @@ ll_status lli_bind(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *params, boo
         LL_TRY(bind_one(db, stmt, i, &params->values[i - 1], copy, error));
     return LL_OK;
 }
+
+bool lli_params_are_numbers(const ll_params *params)
+{
+    for (size_t i = 0; i < params->count; i++)
+        if (params->values[i].type == LL_TEXT || params->values[i].type == LL_BLOB)
+            return false;
+    return true;
+}

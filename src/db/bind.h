@@ -12,4 +12,7 @@
 ll_status lli_bind(sqlite3 *db, sqlite3_stmt *stmt, const ll_params *params, bool copy,
                    struct lli_error *error);
 
+/* Whether there is nothing but numbers and NULL: bindings that hold no memory and point to none. */
+bool lli_params_are_numbers(const ll_params *params);
+
 #endif

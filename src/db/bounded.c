@@ -287,6 +287,19 @@ static bool graph_is_short(const struct lli_judge *judge, int *ret_steps)
     return true;
 }
 
+/* Whether each place that gives a row is followed by a Halt without an error. */
+static bool halts_behind_row(const struct lli_judge *judge)
+{
+    for (int i = 0; i < judge->count; i++) {
+        if (strcmp(judge->code[i].opcode->name, "ResultRow") != 0)
+            continue;
+        if (i + 1 == judge->count || judge->code[i + 1].p1 != 0 ||
+            strcmp(judge->code[i + 1].opcode->name, "Halt") != 0)
+            return false;
+    }
+    return true;
+}
+
 struct lli_program lli_judge_end(struct lli_judge *judge)
 {
     struct lli_program *program = &judge->program;
@@ -306,5 +319,6 @@ struct lli_program lli_judge_end(struct lli_judge *judge)
         refuse(judge, LLI_HAS_TOO_MANY);
     else
         program->steps = (uint16_t)steps;
+    program->single = lli_program_bounded(program) && !program->writes && halts_behind_row(judge);
     return *program;
 }

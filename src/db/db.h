@@ -9,7 +9,8 @@
 #include <looplite/conn.h>
 
 struct lli_db {
-    sqlite3 *handle; /* NULL while not open */
+    sqlite3 *handle;      /* NULL while not open */
+    sqlite3_mutex *mutex; /* its own */
     struct lli_guard guard;
     struct lli_stmtcache cache;
     struct lli_snapshot snapshot;

@@ -123,11 +123,16 @@ static void keep(struct lli_stmt *stmt, struct lli_program program, enum lli_ins
     stmt->inspected_at = lli_sq.stmt_status(stmt->raw, SQLITE_STMTSTATUS_REPREPARE, 0);
 }
 
+bool lli_stmt_is_explained(const struct lli_stmt *stmt)
+{
+    return stmt->raw && stmt->inspected == LLI_INSPECTED_OWN && is_fresh(stmt);
+}
+
 const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct lli_stmt *stmt)
 {
     static const struct lli_program unknown = {.why = LLI_NOT_EXPLAINED};
     /* Asked of each insert in a transaction; the text is looked through only when nothing is known. */
-    bool known = stmt->raw && stmt->inspected == LLI_INSPECTED_OWN && is_fresh(stmt);
+    bool known = lli_stmt_is_explained(stmt);
     if (!known && !explainable(cache, stmt))
         return &unknown;
     if (!known) {

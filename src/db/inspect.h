@@ -18,6 +18,9 @@ struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size);
  * run on the loop, the cookie must have been compared inside the same transaction. */
 const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct lli_stmt *stmt);
 
+/* Whether its program is known without asking SQLite for it: `stmt->program` is it. */
+bool lli_stmt_is_explained(const struct lli_stmt *stmt);
+
 /* The same for a read, but takes what another connection has found if `cookie` (from lli_schema_cookie())
  * says that it looked at the same schema: saves EXPLAIN, is right but for settings of the connection that
  * change plans. Good enough for an attempt, whose budget bounds a wrong answer. `stmt->cost` must be set for

@@ -50,6 +50,7 @@ static ll_status start(struct lli_db *db, sqlite3 *handle, size_t cached, struct
     lli_guard_install(&db->guard, handle);
     memset(&db->snapshot, 0, sizeof db->snapshot);
     db->handle = handle;
+    db->mutex = lli_sq.db_mutex(handle);
     return LL_OK;
 }
 

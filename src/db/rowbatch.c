@@ -45,6 +45,15 @@ ll_batch *lli_batch_new(size_t width)
     return batch;
 }
 
+bool lli_batch_reuse(ll_batch *batch, size_t width)
+{
+    if (batch->width != width || batch->blocks || batch->texts.chunks)
+        return false;
+    batch->rows = batch->bytes = 0;
+    lli_arena_lend(&batch->texts, batch->near_texts, sizeof batch->near_texts);
+    return true;
+}
+
 static ll_value *room_for_row(ll_batch *batch)
 {
     if (batch->rows < batch->near_rows)
@@ -111,22 +120,25 @@ static ll_status read_value(ll_batch *batch, sqlite3_value *source, ll_value *ce
     return cell->as.text ? LL_OK : LL_ENOMEM;
 }
 
-ll_status lli_batch_add(ll_batch *batch, sqlite3 *db, sqlite3_stmt *stmt)
+ll_status lli_batch_add_locked(ll_batch *batch, sqlite3_stmt *stmt)
 {
     ll_value *cells = room_for_row(batch);
     if (!cells)
         return LL_ENOMEM;
-    sqlite3_mutex *mutex = lli_sq.db_mutex(db);
-    ll_status status = LL_OK;
-    lli_sq.mutex_enter(mutex);
-    for (size_t i = 0; i < batch->width && status == LL_OK; i++)
-        status = read_value(batch, lli_sq.column_value(stmt, (int)i), &cells[i]);
-    lli_sq.mutex_leave(mutex);
-    if (status != LL_OK)
-        return status;
+    for (size_t i = 0; i < batch->width; i++)
+        LL_TRY(read_value(batch, lli_sq.column_value(stmt, (int)i), &cells[i]));
     batch->rows++;
     batch->bytes += batch->width * sizeof(ll_value);
     return LL_OK;
+}
+
+ll_status lli_batch_add(ll_batch *batch, sqlite3 *db, sqlite3_stmt *stmt)
+{
+    sqlite3_mutex *mutex = lli_sq.db_mutex(db);
+    lli_sq.mutex_enter(mutex);
+    ll_status status = lli_batch_add_locked(batch, stmt);
+    lli_sq.mutex_leave(mutex);
+    return status;
 }
 
 size_t ll_batch_rows(const ll_batch *batch)

@@ -23,7 +23,11 @@ struct ll_batch {
 };
 
 ll_batch *lli_batch_new(size_t width);
+/* Makes one empty again, if it has this width and took no more memory than its own. */
+bool lli_batch_reuse(ll_batch *batch, size_t width);
 /* Appends the current row of `stmt`. Errors: LL_ENOMEM; the batch is then as it was before. */
 ll_status lli_batch_add(ll_batch *batch, sqlite3 *db, sqlite3_stmt *stmt);
+/* The same, for who holds the connection's mutex. */
+ll_status lli_batch_add_locked(ll_batch *batch, sqlite3_stmt *stmt);
 
 #endif

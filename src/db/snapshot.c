@@ -106,13 +106,18 @@ static uint32_t load(const volatile uint32_t *word)
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
+/* Two words at a time: the index is mapped at the start of a page. */
 static bool unchanged(const volatile uint32_t *index, const struct lli_wal_state *state)
 {
-    for (int i = 0; i < HEADER_WORDS; i++)
-        if (load(index + i) != state->header[i] ||
-            load(index + HEADER_WORDS + i) != state->header[i])
-            return false;
-    return load(index + BACKFILL_WORD) == state->backfilled;
+    const volatile uint64_t *first = (const volatile uint64_t *)(const volatile void *)index;
+    const volatile uint64_t *second = first + HEADER_WORDS / 2;
+    uint64_t differs = 0, pair;
+    for (int i = 0; i < HEADER_WORDS / 2; i++) {
+        memcpy(&pair, state->header + (ptrdiff_t)2 * i, sizeof pair);
+        differs |= __atomic_load_n(first + i, __ATOMIC_ACQUIRE) ^ pair;
+        differs |= __atomic_load_n(second + i, __ATOMIC_ACQUIRE) ^ pair;
+    }
+    return differs == 0 && load(index + BACKFILL_WORD) == state->backfilled;
 }
 
 /* False: there is no valid header, or somebody is writing it. */

@@ -130,14 +130,18 @@ ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t siz
     return LL_OK;
 }
 
+void lli_stmt_rest(struct lli_stmt *stmt)
+{
+    lli_sq.reset(stmt->raw); /* its error, if any, was told by the step before */
+    if (!stmt->bound_numbers)
+        lli_sq.clear_bindings(stmt->raw);
+    stmt->bound_numbers = false;
+}
+
 void lli_stmt_give(struct lli_stmtcache *cache, struct lli_stmt *stmt)
 {
-    if (stmt->raw) {
-        lli_sq.reset(stmt->raw); /* its error, if any, was told by the step before */
-        if (!stmt->bound_numbers)
-            lli_sq.clear_bindings(stmt->raw);
-        stmt->bound_numbers = false;
-    }
+    if (stmt->raw)
+        lli_stmt_rest(stmt);
     stmt->in_use = false;
     if (!stmt->cached && stmt->pins == 0) {
         stmt_free(cache, stmt);

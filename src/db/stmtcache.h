@@ -54,6 +54,8 @@ ll_status lli_stmt_take(struct lli_stmtcache *cache, const char *sql, size_t siz
                         struct lli_stmt **ret_stmt, struct lli_error *error);
 /* Resets it, drops its bindings, and keeps it for the next use or finalises it. */
 void lli_stmt_give(struct lli_stmtcache *cache, struct lli_stmt *stmt);
+/* Resets one that has a program, and drops its bindings. */
+void lli_stmt_rest(struct lli_stmt *stmt);
 /* Its columns, read again when SQLite has prepared it again. The statement keeps the reference. */
 ll_status lli_stmt_columns(struct lli_stmt *stmt, ll_columns **ret_columns);
 

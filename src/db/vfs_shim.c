@@ -115,15 +115,14 @@ static struct gate *gate_of(uint64_t device, uint64_t inode)
 }
 
 /* False: an attempt met somebody inside and is over. */
-static bool gate_may_enter(struct gate *gate)
+static bool gate_may_enter(struct gate *gate, struct lli_attempt *attempt)
 {
     if (!gate)
         return true;
-    struct lli_attempt *attempt = lli_attempt_now;
     if (LLI_UNLIKELY(attempt != NULL) && !attempt->shielded)
         for (int i = 0; atomic_load_explicit(&gate->inside, memory_order_relaxed) != 0; i++) {
             if (i == ATTEMPT_PAUSES)
-                return !lli_attempt_refuses(LLI_BOUNCE_MUTEX);
+                return !lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_MUTEX);
             lli_spin_pause();
         }
     return true;
@@ -160,9 +159,9 @@ static void gates_in_child(void)
     } while (0)
 
 /* For what only a worker may do. */
-static bool refuses_change(void)
+static bool refuses_change(struct lli_attempt *attempt)
 {
-    return lli_attempt_is_over() || lli_attempt_refuses(LLI_BOUNCE_WRITE);
+    return lli_attempt_has_ended(attempt) || lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_WRITE);
 }
 
 static int shim_close(sqlite3_file *file)
@@ -191,41 +190,43 @@ static void take_over(struct lli_vfs_file *file, const struct lli_page_read *rea
         file->guard = LLI_DISK_NONE;
 }
 
-static bool refuses_read(const struct lli_vfs_file *file)
+static bool refuses_read(const struct lli_vfs_file *file, struct lli_attempt *attempt)
 {
-    if (lli_attempt_is_over())
+    if (lli_attempt_has_ended(attempt))
         return true;
-    struct lli_attempt *attempt = lli_attempt_now;
     if (!attempt || attempt->shielded)
         return false;
     if (lli_now_ns() >= attempt->deadline_ns)
-        return lli_attempt_refuses(LLI_BOUNCE_TIME);
+        return lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_TIME);
     return (file->guard == LLI_DISK_WORKER_ONLY || file->guard == LLI_DISK_NONE) &&
-           lli_attempt_refuses(LLI_BOUNCE_DISK);
+           lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_DISK);
 }
 
 /* The first read of a file, or one in an attempt. */
-static int read_with_hook(struct lli_vfs_file *file, void *buffer, int size, sqlite3_int64 offset)
+static int read_with_hook(struct lli_vfs_file *file, struct lli_attempt *attempt, void *buffer,
+                          int size, sqlite3_int64 offset)
 {
     sqlite3_file *wrapped = inner(&file->base);
-    if (refuses_read(file))
+    if (refuses_read(file, attempt))
         return SQLITE_INTERRUPT;
-    struct lli_page_read read = {.guard = file->guard};
-    lli_page_read_now = &read;
+    struct lli_page_read read = {.attempt = attempt, .guard = file->guard};
+    struct lli_page_read **place = &lli_page_read_now; /* looked up once */
+    *place = &read;
     int rc = wrapped->pMethods->xRead(wrapped, buffer, size, offset);
-    lli_page_read_now = NULL;
+    *place = NULL;
     take_over(file, &read, rc);
-    if (!read.asked && lli_attempt_refuses(LLI_BOUNCE_DISK))
+    if (!read.asked && lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_DISK))
         return SQLITE_INTERRUPT;
-    return lli_attempt_is_over() ? SQLITE_INTERRUPT : rc;
+    return lli_attempt_has_ended(attempt) ? SQLITE_INTERRUPT : rc;
 }
 
 static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_READ;
-    if (LLI_UNLIKELY(lli_attempt_now || ours(file)->guard == LLI_DISK_UNKNOWN))
-        return read_with_hook(ours(file), buffer, size, offset);
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (LLI_UNLIKELY(attempt || ours(file)->guard == LLI_DISK_UNKNOWN))
+        return read_with_hook(ours(file), attempt, buffer, size, offset);
     return inner(file)->pMethods->xRead(inner(file), buffer, size, offset);
 }
 
@@ -233,14 +234,14 @@ static int shim_write(sqlite3_file *file, const void *buffer, int size, sqlite3_
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_FULL;
-    if (refuses_change())
+    if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
     return inner(file)->pMethods->xWrite(inner(file), buffer, size, offset);
 }
 
 static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    if (refuses_change())
+    if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
     FORWARD(xTruncate, size);
 }
@@ -249,7 +250,7 @@ static int shim_sync(sqlite3_file *file, int flags)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_FSYNC;
-    if (refuses_change())
+    if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
     return inner(file)->pMethods->xSync(inner(file), flags);
 }
@@ -264,9 +265,10 @@ static int shim_lock(sqlite3_file *file, int level)
     struct gate *gate = ours(file)->gate;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_LOCK;
-    if (level > SQLITE_LOCK_SHARED ? refuses_change() : lli_attempt_is_over())
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (level > SQLITE_LOCK_SHARED ? refuses_change(attempt) : lli_attempt_has_ended(attempt))
         return SQLITE_INTERRUPT;
-    if (!gate_may_enter(gate))
+    if (!gate_may_enter(gate, attempt))
         return SQLITE_INTERRUPT;
     gate_enter(gate);
     int rc = inner(file)->pMethods->xLock(inner(file), level);
@@ -288,7 +290,8 @@ static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
     struct gate *gate = ours(file)->gate;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR;
-    if (lli_attempt_is_over() || !gate_may_enter(gate))
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (lli_attempt_has_ended(attempt) || !gate_may_enter(gate, attempt))
         return SQLITE_INTERRUPT;
     gate_enter(gate);
     int rc = inner(file)->pMethods->xCheckReservedLock(inner(file), ret_reserved);
@@ -322,9 +325,10 @@ static int shim_shm_map(sqlite3_file *file, int region, int size, int extend,
     struct lli_vfs_file *self = ours(file);
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_SHMMAP;
-    if (region < self->regions ? lli_attempt_is_over() : refuses_change())
+    struct lli_attempt *attempt = lli_attempt_now;
+    if (region < self->regions ? lli_attempt_has_ended(attempt) : refuses_change(attempt))
         return SQLITE_INTERRUPT;
-    if (!gate_may_enter(self->gate))
+    if (!gate_may_enter(self->gate, attempt))
         return SQLITE_INTERRUPT;
     gate_enter(self->gate);
     int rc = inner(file)->pMethods->xShmMap(inner(file), region, size, extend, ret_map);
@@ -354,9 +358,10 @@ static int shim_shm_lock(sqlite3_file *file, int offset, int count, int flags)
     if (flags & SQLITE_SHM_LOCK) {
         if (LLI_FAULT(LLI_FAULT_VFS))
             return SQLITE_IOERR_SHMLOCK;
-        if (is_change(offset, flags) ? refuses_change() : lli_attempt_is_over())
+        struct lli_attempt *attempt = lli_attempt_now;
+        if (is_change(offset, flags) ? refuses_change(attempt) : lli_attempt_has_ended(attempt))
             return SQLITE_INTERRUPT;
-        if (!gate_may_enter(gate))
+        if (!gate_may_enter(gate, attempt))
             return SQLITE_INTERRUPT;
     }
     gate_enter(gate);
@@ -432,7 +437,7 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     inner(file)->pMethods = NULL;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_CANTOPEN;
-    if (refuses_change())
+    if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
     int rc = open_wrapped(name, ours(file), flags, ret_flags);
     const sqlite3_io_methods *methods = inner(file)->pMethods;
@@ -453,7 +458,7 @@ static int shim_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
     (void)vfs;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_DELETE;
-    if (refuses_change())
+    if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
     return inner_vfs->xDelete(inner_vfs, name, sync_dir);
 }

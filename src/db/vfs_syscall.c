@@ -44,7 +44,7 @@ static read_fn next_read;
 static bool answer(struct lli_page_read *read, int fd, void *buffer, size_t size, int64_t offset,
                    ssize_t *ret_got)
 {
-    struct lli_attempt *attempt = lli_attempt_now;
+    struct lli_attempt *attempt = read->attempt;
     read->asked = true;
     if (read->guard == LLI_DISK_UNKNOWN) {
         read->guard = lli_nowait_probe(fd, &read->device, &read->inode);
@@ -56,7 +56,7 @@ static bool answer(struct lli_page_read *read, int fd, void *buffer, size_t size
     if (*ret_got >= 0)
         return true;
     attempt->misses++;
-    return lli_attempt_refuses(LLI_BOUNCE_DISK);
+    return lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_DISK);
 }
 
 static ssize_t hooked_pread(int fd, void *buffer, size_t size, off_t offset)

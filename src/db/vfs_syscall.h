@@ -6,12 +6,15 @@
 
 #include <sqlite3.h>
 
+struct lli_attempt;
+
 /* One xRead of the shim while it runs. On the reader's stack. */
 struct lli_page_read {
-    enum lli_disk_guard guard; /* in: the file's; LLI_DISK_UNKNOWN: the hook finds out */
-    bool asked;                /* out: the hook was called, so it guards this file */
-    uint64_t device, inode;    /* out, if the guard was unknown */
-    int descriptor;            /* the same: SQLite's, which lives as long as the file is open */
+    struct lli_attempt *attempt; /* in: the one that the reader is in, or NULL */
+    enum lli_disk_guard guard;   /* in: the file's; LLI_DISK_UNKNOWN: the hook finds out */
+    bool asked;                  /* out: the hook was called, so it guards this file */
+    uint64_t device, inode;      /* out, if the guard was unknown */
+    int descriptor;              /* the same: SQLite's, which lives as long as the file is open */
 };
 
 /* The read that this thread is in, if the hook has something to do in it; NULL otherwise. */

@@ -327,16 +327,24 @@ static void come_to_rest(ll_conn *conn)
         lli_cond_broadcast(&conn->poked);
 }
 
+/* Whether it has the write lock now. A read outside a transaction cannot have taken it. */
+static bool is_writing(const ll_conn *conn, bool in_transaction, bool read)
+{
+    if (read && !in_transaction && !conn->writing) /* written by the owner only: he may look */
+        return false;
+    return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
+}
+
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
- * queued. False: it is no longer ours. */
-static bool settle(ll_conn *conn, ll_request *request)
+ * queued. False: it is no longer ours. `read` as lli_conn_return(). */
+static bool settle(ll_conn *conn, ll_request *request, bool read)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
-    bool writing = open && lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
+    bool writing = open && is_writing(conn, in_transaction, read);
     if (LLI_UNLIKELY(conn->seat.asked) && !writing)
         lli_gate_give_back(&conn->seat);
     if (!writing)
@@ -358,7 +366,7 @@ static bool settle(ll_conn *conn, ll_request *request)
     return more;
 }
 
-bool lli_conn_try_own(ll_conn *conn, ll_request *request)
+bool lli_conn_borrow(ll_conn *conn, ll_request *request)
 {
     lli_lock(&conn->mu);
     bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
@@ -368,6 +376,12 @@ bool lli_conn_try_own(ll_conn *conn, ll_request *request)
         conn->current = request;
     }
     lli_unlock(&conn->mu);
+    return mine;
+}
+
+bool lli_conn_try_own(ll_conn *conn, ll_request *request)
+{
+    bool mine = lli_conn_borrow(conn, request);
     if (mine)
         lli_conn_ref(conn);
     return mine;
@@ -390,10 +404,18 @@ void lli_conn_let_go(ll_conn *conn)
 
 void lli_conn_disown(ll_conn *conn, ll_request *request)
 {
-    if (settle(conn, request))
+    if (settle(conn, request, false))
         (void)lli_conn_put_back(conn, NULL, false); /* others came meanwhile, from other threads */
     else
         lli_conn_unref(conn);
+}
+
+void lli_conn_return(ll_conn *conn, ll_request *request, bool read)
+{
+    if (settle(conn, request, read)) {
+        lli_conn_ref(conn); /* the line's */
+        (void)lli_conn_put_back(conn, NULL, false);
+    }
 }
 
 ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay)
@@ -508,7 +530,7 @@ bool lli_conn_run_one(ll_conn *conn)
 bool lli_conn_complete(ll_conn *conn, ll_request *request)
 {
     enum lli_op op = request->op;
-    bool more = settle(conn, request);
+    bool more = settle(conn, request, false);
     /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
     if (!more)
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */

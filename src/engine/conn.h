@@ -90,7 +90,8 @@ struct ll_conn {
     uint64_t busy_timeout_ns;
     struct lli_list streams; /* of ll_cursor.stream_node: live statements */
     size_t stream_count;
-    struct lli_list prepared; /* of ll_stmt.node: handles that pin a cached statement */
+    struct lli_list prepared;    /* of ll_stmt.node: handles that pin a cached statement */
+    struct lli_attempt *attempt; /* the owner is in it, on a loop; NULL otherwise */
     /* what the loop may do with it; see facts.c */
     uint64_t read_turn; /* the turn of the engine in which `turn_reads` were made on a loop */
     unsigned turn_reads;
@@ -137,10 +138,14 @@ void lli_conn_run(
 bool lli_conn_run_one(ll_conn *conn);
 void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
 
-/* A loop takes an idle connection for one request; false: it is not idle. */
+/* A loop takes an idle connection for one request, with a reference; false: it is not idle. */
 bool lli_conn_try_own(ll_conn *conn, ll_request *request);
 /* ... and lets go of it when the request is done, */
 void lli_conn_disown(ll_conn *conn, ll_request *request);
+/* The same two without a reference, for one that has another: the request's. `read`: it was a read that left
+ * nothing behind, so most of what the connection looks like need not be asked for. */
+bool lli_conn_borrow(ll_conn *conn, ll_request *request);
+void lli_conn_return(ll_conn *conn, ll_request *request, bool read);
 /* ... or when nothing was done that anybody has to know, */
 void lli_conn_let_go(ll_conn *conn);
 /* ... or puts the request (state NEW) at the front of the queue, for a worker, or, if *delay is true and

@@ -168,9 +168,12 @@ static void count_end(ll_engine *engine, const ll_request *request)
     }
 }
 
-void lli_engine_count_immediate(ll_engine *engine, const ll_request *request)
+void lli_engine_count_immediate(ll_engine *engine, const ll_request *request, bool here)
 {
-    atomic_fetch_add_explicit(&engine->stats.immediate, 1, memory_order_relaxed);
+    if (here)
+        lli_stat_add(&engine->stats.immediate_here, 1);
+    else
+        atomic_fetch_add_explicit(&engine->stats.immediate, 1, memory_order_relaxed);
     count_end(engine, request);
 }
 

@@ -32,7 +32,7 @@ struct ll_engine {
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
             wakeups, inline_refused, handovers, stalls, misses, retries, retry_hits, deferred;
         /* written by the loop alone: lli_stat_add() */
-        _Atomic uint64_t inline_hits, snapshot_hits, snapshot_takes;
+        _Atomic uint64_t inline_hits, snapshot_hits, snapshot_takes, immediate_here;
         _Atomic uint64_t bounced[LLI_BOUNCES];
     } stats;
 
@@ -77,7 +77,7 @@ ll_status lli_engine_add(ll_engine *engine, ll_request *request);
 void lli_engine_remove(ll_engine *engine, ll_request *request);
 /* Hands over a finished request. Any thread; the caller keeps its own reference. */
 void lli_engine_post(ll_engine *engine, ll_request *request);
-/* Counts a request that finished inside its submission. */
-void lli_engine_count_immediate(ll_engine *engine, const ll_request *request);
+/* Counts a request that finished inside its submission; `here`: on the engine's loop. */
+void lli_engine_count_immediate(ll_engine *engine, const ll_request *request, bool here);
 
 #endif

@@ -61,7 +61,7 @@ void lli_hold_end_turn(ll_engine *engine)
         atomic_store(&conn->holder, NULL);
         bool delayed = atomic_load(&conn->delayer) == engine && lli_conn_resume(conn);
         if (delayed || lli_conn_try_own(conn, NULL)) {
-            sqlite3_mutex *mutex = lli_sq.db_mutex(conn->db.handle);
+            sqlite3_mutex *mutex = conn->db.mutex;
             if (lli_sq.mutex_try(mutex) == SQLITE_OK) { /* else: at the next request */
                 lli_snapshot_release(&conn->db);
                 lli_sq.mutex_leave(mutex);

@@ -109,9 +109,8 @@ static bool same_schema(ll_conn *conn, const struct lli_program *program)
 
 /* A function takes time in proportion to its arguments, in one step of the machine, where no guard looks: [M] upper()
  * of a parameter of 20 MB takes 47 ms. */
-static bool small_parameters(const ll_request *request)
+static bool small_parameters(const ll_params *params)
 {
-    const ll_params *params = &request->in.sql.params;
     size_t bytes = 0;
     for (size_t i = 0; i < params->count; i++)
         if (params->values[i].type == LL_TEXT || params->values[i].type == LL_BLOB)
@@ -119,10 +118,19 @@ static bool small_parameters(const ll_request *request)
     return bytes <= LLI_LARGE_VALUE;
 }
 
-static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt)
+bool lli_inline_admits_read(const ll_conn *conn, const struct lli_stmt *stmt,
+                            const struct lli_program *program, const ll_params *params)
 {
-    bool plain_read = stmt->raw && stmt->read_only &&
-                      (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER);
+    return program->known && !program->uses_vtab && !program->attached && !program->foreign &&
+           !(lli_own_has(conn, LL_OWN_FUNCTIONS) &&
+             (program->calls > 0 || program->why == LLI_HAS_OPCODE)) &&
+           small_parameters(params) &&
+           lli_cost_admit(stmt->cost, lli_program_bounded(program)) == LLI_ADMIT_INLINE;
+}
+
+static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_stmt *stmt,
+                          bool plain_read)
+{
     if (!plain_read && lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);
     switch (stmt->kind) {
@@ -141,20 +149,14 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return ADMITTED;
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
-        if (!program->known || program->uses_vtab || program->attached || program->foreign ||
-            (lli_own_has(conn, LL_OWN_FUNCTIONS) &&
-             (program->calls > 0 || program->why == LLI_HAS_OPCODE)) ||
-            !small_parameters(request))
-            return REFUSED;
-        enum lli_admit how = lli_cost_admit(stmt->cost, lli_program_bounded(program));
-        return how == LLI_ADMIT_INLINE ? ADMITTED : REFUSED;
+        return lli_inline_admits_read(conn, stmt, program, &request->in.sql.params) ? ADMITTED : REFUSED;
     }
     if (stmt->kind != LLI_KIND_DML || !conn->writes_late ||
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
         return REFUSED;
     const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
     if (!lli_program_bounded(program) || program->attached || program->temp ||
-        (program->calls > 0 && conn->db.adopted) || !small_parameters(request))
+        (program->calls > 0 && conn->db.adopted) || !small_parameters(&request->in.sql.params))
         return REFUSED;
     /* To free or replace a row costs as much as the row is large, and its size is not known before ([M] a
      * DELETE by key of a row of 10 MB takes 14 ms): such a text needs a history of its own. */
@@ -166,7 +168,15 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     return ADMITTED_WRITE;
 }
 
-static void count(ll_engine *engine, enum lli_bounce why)
+void lli_inline_judge(struct lli_cost *cost, enum lli_bounce why)
+{
+    if (why == LLI_BOUNCE_TIME)
+        lli_cost_overran(cost);
+    else if (why == LLI_BOUNCE_FOREIGN)
+        lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
+}
+
+void lli_inline_count_bounce(ll_engine *engine, enum lli_bounce why)
 {
     atomic_fetch_add_explicit(&engine->stats.bounced[why], 1, memory_order_relaxed);
 }
@@ -204,7 +214,8 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     bool looked = stmt->inspected == LLI_INSPECTED_NOT; /* then that is not what the run costs */
     lli_facts_cost(conn, stmt);
     bool was_open = lli_db_in_transaction(&conn->db);
-    enum verdict verdict = admit(conn, request, stmt);
+    bool plain_read = lli_inline_is_read(stmt);
+    enum verdict verdict = admit(conn, request, stmt, plain_read);
     if (was_open && !lli_db_in_transaction(&conn->db)) {
         /* Our own question met an error that ends transactions: the user has to know. */
         request->taken = NULL;
@@ -222,8 +233,7 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
         return LLI_RUN_BOUNCED;
     }
     attempt->shielded = verdict == ADMITTED_WRITE;
-    if (stmt->raw && stmt->read_only &&
-        (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER)) {
+    if (plain_read) {
         lli_hold_read(request->engine, conn, attempt->begun_ns);
         if (attempt->bounce != LLI_BOUNCE_NONE) {
             request->taken = NULL;
@@ -233,15 +243,21 @@ static enum lli_run_result run(ll_conn *conn, ll_request *request, struct lli_at
     }
     struct lli_cost *cost = stmt->cached ? stmt->cost : NULL; /* others go with the run */
     uint64_t begun = looked ? lli_now_ns() : attempt->begun_ns, park_ns;
-    enum lli_run_result result = lli_run_sql(conn, request, &park_ns);
+    enum lli_run_result result;
+    if (plain_read) {
+        request->taken = NULL;
+        result = lli_run_read(conn, request, stmt, &park_ns);
+    } else {
+        result = lli_run_sql(conn, request, &park_ns);
+    }
     if (result == LLI_RUN_PARK)
         lli_attempt_bounce(attempt, LLI_BOUNCE_LOCK);
     bool waited = attempt->shielded && attempt->misses > 0;
-    if (attempt->bounce == LLI_BOUNCE_TIME || result == LLI_RUN_LIVE || waited)
+    if (result == LLI_RUN_LIVE || waited)
         lli_cost_overran(cost);
-    else if (attempt->bounce == LLI_BOUNCE_FOREIGN)
-        lli_cost_forbid(cost, LLI_FORBID_FOREIGN);
-    else if (attempt->bounce == LLI_BOUNCE_NONE)
+    else if (attempt->bounce != LLI_BOUNCE_NONE)
+        lli_inline_judge(cost, attempt->bounce);
+    else
         lli_cost_ran(cost, (*ret_ended_ns = lli_now_ns()) - begun, true);
     if (met_large_value(request))
         lli_cost_forbid(cost, LLI_FORBID_LARGE);
@@ -269,10 +285,10 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     ll_engine *engine = request->engine;
     bool able = conn->can_inline && !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) &&
                 lli_delay_may_miss(engine, conn);
-    sqlite3_mutex *mutex = able ? lli_sq.db_mutex(conn->db.handle) : NULL;
+    sqlite3_mutex *mutex = able ? conn->db.mutex : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {
         if (mutex)
-            count(engine, LLI_BOUNCE_MUTEX);
+            lli_inline_count_bounce(engine, LLI_BOUNCE_MUTEX);
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
         request->loopable = false;
         return LLI_INLINE_NO;
@@ -282,9 +298,11 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     uint64_t ended_ns;
     conn->inside++;
     lli_attempt_begin(&attempt, engine->attempt_ns, false);
+    conn->attempt = &attempt;
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
         lli_own_install_guard(conn);
     enum lli_run_result result = run(conn, request, &attempt, &refused, &ended_ns);
+    conn->attempt = NULL;
     lli_attempt_end(&attempt);
     if (result != LLI_RUN_DONE)
         lli_snapshot_release(&conn->db);
@@ -301,9 +319,17 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
     else if (refused)
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
     else
-        count(engine, attempt.bounce);
+        lli_inline_count_bounce(engine, attempt.bounce);
     request->started = false; /* the busy timeout begins with the first run on a worker */
     return LLI_INLINE_BOUNCED;
+}
+
+/* A read that came to its end and left no live statement. (What failed may have rolled a transaction back.) */
+static bool was_quiet_read(const ll_request *request, enum lli_inline tried)
+{
+    return tried == LLI_INLINE_DONE && request->read_only && !request->cursor &&
+           request->error.pub.status == LL_OK &&
+           (request->kind == LLI_KIND_SELECT || request->kind == LLI_KIND_OTHER);
 }
 
 enum lli_inline lli_inline_try(ll_request *request)
@@ -314,11 +340,13 @@ enum lli_inline lli_inline_try(ll_request *request)
         !worth_a_look(request))
         return LLI_INLINE_NO;
     request->loopable = true; /* now, or when the loop comes round: the queue decides, and counts */
-    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_try_own(conn, request))
+    if (engine->turn_used_ns >= engine->turn_ns || !lli_conn_borrow(conn, request))
         return LLI_INLINE_NO;
     enum lli_inline tried = lli_inline_try_owned(request);
-    if (tried != LLI_INLINE_BOUNCED)
-        lli_conn_disown(conn, request);
+    if (tried == LLI_INLINE_BOUNCED)
+        lli_conn_ref(conn); /* it goes to the line with it */
+    else
+        lli_conn_return(conn, request, was_quiet_read(request, tried));
     return tried;
 }
 

@@ -2,6 +2,8 @@
 #ifndef LLI_ENGINE_INLINE_H
 #define LLI_ENGINE_INLINE_H
 
+#include "db/attempt.h"
+#include "db/stmtcache.h"
 #include "engine/submit.h"
 
 enum lli_inline {
@@ -20,5 +22,20 @@ enum lli_inline lli_inline_try_owned(ll_request *request);
 ll_status lli_inline_hand_over(ll_request *request, ll_request **ret_request);
 /* After BOUNCED: the request cannot go on; lets go of the connection. */
 void lli_inline_release(ll_request *request);
+
+/* Between inline.c and lend.c. */
+
+/* Whether it is a statement that only reads, and no transaction's begin or end. */
+static inline bool lli_inline_is_read(const struct lli_stmt *stmt)
+{
+    return stmt->raw && stmt->read_only &&
+           (stmt->kind == LLI_KIND_SELECT || stmt->kind == LLI_KIND_OTHER);
+}
+/* Whether such a one, with this program, may run on the loop with these parameters. */
+bool lli_inline_admits_read(const ll_conn *conn, const struct lli_stmt *stmt,
+                            const struct lli_program *program, const ll_params *params);
+/* What the guard that ended a try says of the statement. */
+void lli_inline_judge(struct lli_cost *cost, enum lli_bounce why);
+void lli_inline_count_bounce(ll_engine *engine, enum lli_bounce why);
 
 #endif

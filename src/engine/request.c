@@ -61,8 +61,10 @@ ll_request *lli_request_new(ll_engine *engine, ll_conn *conn, enum lli_op op, co
     if (!request)
         return NULL;
     lli_request_init_internal(request, conn, op);
-    request->engine = lli_engine_ref(engine);
     lli_conn_ref(conn);
+    request->engine = engine;
+    if (engine != conn->engine) /* else the connection's reference serves */
+        lli_engine_ref(engine);
     if (how) {
         request->flags = how->flags;
         request->done = how->done;
@@ -126,9 +128,10 @@ void lli_request_finish(ll_request *request)
 
 void lli_request_finish_now(ll_request *request)
 {
-    bool moved = move(request, LLI_REQUEST_NEW, LLI_REQUEST_DONE);
-    assert(moved);
-    (void)moved;
+    /* Nobody else has it: no compare-and-swap is needed. */
+    assert(state_of(request) == LLI_REQUEST_NEW);
+    lli_sm_move(&machine, request, LLI_REQUEST_NEW, LLI_REQUEST_DONE);
+    atomic_store_explicit(&request->state, LLI_REQUEST_DONE, memory_order_release);
 }
 
 void lli_request_set_stopped(ll_request *request, enum lli_stop why, bool changed)
@@ -296,7 +299,9 @@ void ll_request_unref(ll_request *request)
 {
     if (!request || lli_request_internal(request))
         return;
-    if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
+    /* Whoever sees 1 has the only reference, and nobody can make another one out of none. */
+    if (atomic_load_explicit(&request->refs, memory_order_acquire) != 1 &&
+        atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (lli_engine_foreign(request->engine))
         return; /* in the child of a fork: the parent's memory is left alone */
@@ -311,8 +316,9 @@ void ll_request_unref(ll_request *request)
     lli_arena_done(&request->arena);
     if (request->op == LLI_OP_NEXT)
         lli_stream_unref(request->in.cursor);
+    if (request->engine != request->conn->engine)
+        lli_engine_unref(request->engine);
     lli_conn_unref(request->conn);
-    lli_engine_unref(request->engine);
     lli_live(-1);
     lli_free(request);
 }

@@ -27,7 +27,8 @@ enum lli_op {
     LLI_OP_PUMP,      /* a cursor's next batch */
     LLI_OP_END,       /* end of a cursor */
     LLI_OP_UNPREPARE, /* end of a prepared handle */
-    LLI_OP_AUTOCLOSE  /* close of a connection that nobody closed */
+    LLI_OP_AUTOCLOSE, /* close of a connection that nobody closed */
+    LLI_OP_LEND       /* a read that lends its rows: never in a queue */
 };
 
 /* See the drawing in request.c. */
@@ -42,7 +43,7 @@ enum lli_request_state {
 
 struct ll_request {
     /* fixed after submission */
-    ll_engine *engine; /* a reference; NULL for internal ones */
+    ll_engine *engine; /* a reference unless it is the connection's; NULL for internal ones */
     ll_conn *conn;     /* a reference; internal ones lie inside something that has one */
     enum lli_op op;
     enum lli_kind kind; /* of LLI_OP_SQL, by its first word */

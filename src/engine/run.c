@@ -47,7 +47,7 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
     if (!request->started) {
         request->started = true;
         /* (A try on the loop waits for no lock, and is over before this could be wrong by much.) */
-        uint64_t now = lli_attempt_now ? lli_attempt_now->begun_ns : lli_now_ns();
+        uint64_t now = conn->attempt ? conn->attempt->begun_ns : lli_now_ns();
         request->busy_until_ns = conn->busy_timeout_ns > 0
                                    ? lli_deadline_from(now, conn->busy_timeout_ns)
                                    : 0;
@@ -154,7 +154,7 @@ static bool writes_temp_only(ll_conn *conn, enum lli_kind kind, const char *sql,
 bool lli_run_wait_at_gate(ll_conn *conn, ll_request *request, enum lli_kind kind, const char *sql,
                           size_t size, uint64_t *ret_park_ns)
 {
-    if (conn->seat.count == 0 || conn->busy_timeout_ns == 0 || lli_attempt_now ||
+    if (conn->seat.count == 0 || conn->busy_timeout_ns == 0 || conn->attempt ||
         kind == LLI_KIND_PRAGMA_JOURNAL_MODE || /* it answers at once where nothing is to be done */
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
         return false;
@@ -345,6 +345,7 @@ static void handle_free(ll_stmt *handle)
 {
     ll_conn *conn = handle->conn;
     ll_columns_unref(handle->columns);
+    ll_batch_free(handle->rows);
     lli_free(handle->text);
     lli_free(handle);
     lli_live(-1);

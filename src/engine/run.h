@@ -55,10 +55,16 @@ static inline bool lli_run_must_wait(ll_conn *conn, ll_request *request, bool wr
  * read and set the connection's timeout, and puts ours back. */
 void lli_run_before_busy_pragma(ll_conn *conn);
 void lli_run_after_busy_pragma(ll_conn *conn);
+/* Whether the row just stepped to is the last one, as far as its program tells. Behind lli_stmt_columns(). */
+bool lli_run_is_last_row(const struct lli_stmt *stmt);
 /* Runs a text of ours to its end. */
 int lli_run_text(ll_conn *conn, const char *sql);
 
 enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+/* The same, on the loop, for a statement that only reads, was taken and admitted, and for which the guard is
+ * armed. */
+enum lli_run_result lli_run_read(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
+                                 uint64_t *ret_park_ns);
 enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);

@@ -181,6 +181,7 @@ enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t
     handle->conn = lli_conn_ref(conn);
     handle->size = request->in.sql.size;
     handle->parameters = stmt->raw ? (size_t)lli_sq.bind_parameter_count(stmt->raw) : 0;
+    handle->kind = stmt->kind;
     handle->read_only = stmt->read_only;
     handle->columns = ll_columns_ref(columns);
     if (stmt->cached) {
@@ -190,6 +191,7 @@ enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t
     }
     lli_request_init_internal(&handle->end, conn, LLI_OP_UNPREPARE);
     handle->end.in.stmt = handle;
+    lli_request_init_internal(&handle->reading, conn, LLI_OP_LEND);
     lli_stmt_give(&conn->db.cache, stmt);
     lli_live(+1);
     request->read_only = handle->read_only;

@@ -41,6 +41,8 @@ static ll_status keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *s
             return LL_ENOMEM;
         lli_list_push(&request->batches, &batch->node);
     }
+    if (conn->attempt) /* the handle's mutex is held */
+        return lli_batch_add_locked(batch, stmt->raw);
     return lli_batch_add(batch, conn->db.handle, stmt->raw);
 }
 
@@ -60,12 +62,15 @@ static bool first_rows_full(const ll_request *request, uint64_t until)
            ((batch->rows & 15) == 0 && lli_now_ns() >= until);
 }
 
-/* Bindings that need no dropping: they hold no memory and point to none. */
-static bool only_numbers(const ll_params *params)
+static bool bind(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
 {
-    for (size_t i = 0; i < params->count; i++)
-        if (params->values[i].type == LL_TEXT || params->values[i].type == LL_BLOB)
-            return false;
+    /* A statement that may outlive the request, or the call that submits it, needs its own copies. */
+    bool copy = (stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM)) ||
+                (conn->attempt && !(request->flags & LL_SUBMIT_BORROW));
+    if (lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, copy, &request->error) !=
+        LL_OK)
+        return false;
+    stmt->bound_numbers = lli_params_are_numbers(&request->in.sql.params);
     return true;
 }
 
@@ -91,14 +96,7 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
     }
     if (!stmt->raw)
         return true;
-    /* A statement that may outlive the request, or the call that submits it, needs its own copies. */
-    bool copy = (stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM)) ||
-                (lli_attempt_now && !(request->flags & LL_SUBMIT_BORROW));
-    if (lli_bind(conn->db.handle, stmt->raw, &request->in.sql.params, copy, &request->error) !=
-        LL_OK)
-        return false;
-    stmt->bound_numbers = only_numbers(&request->in.sql.params);
-    return true;
+    return bind(conn, request, stmt);
 }
 
 static void finish_ok(ll_conn *conn, ll_request *request, const struct lli_stmt *stmt,
@@ -127,11 +125,21 @@ static ll_status note_columns(ll_request *request, struct lli_stmt *stmt)
     return LL_OK;
 }
 
+/* Resetting a statement halts it as well as stepping it to its end does, so behind its last row a step is saved.
+ * What EXPLAIN has shown need not be the very plan that runs (statistics, settings), but that at most one row comes
+ * of it then follows from the text and the schema, and a program of another schema is prepared again by the step that
+ * found the row: then the two counts of preparations differ. */
+bool lli_run_is_last_row(const struct lli_stmt *stmt)
+{
+    return stmt->inspected == LLI_INSPECTED_OWN && stmt->program.single &&
+           stmt->inspected_at == stmt->reprepared;
+}
+
 static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int *ret_rc)
 {
     bool stream = stmt->read_only && (request->in.sql.flags & LL_SQL_STREAM);
     bool keep = !(request->in.sql.flags & LL_SQL_DISCARD);
-    const struct lli_attempt *attempt = lli_attempt_now;
+    const struct lli_attempt *attempt = conn->attempt;
     uint64_t until = 0;
     if (stream)
         until = lli_deadline_from(attempt ? attempt->begun_ns : lli_now_ns(), first_batch_ns);
@@ -140,6 +148,10 @@ static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt
         if (note_columns(request, stmt) != LL_OK ||
             (keep && keep_row(conn, request, stmt) != LL_OK)) {
             *ret_rc = SQLITE_NOMEM;
+            return STEPPED_END;
+        }
+        if (lli_run_is_last_row(stmt)) {
+            *ret_rc = SQLITE_DONE;
             return STEPPED_END;
         }
         if (stream && keep && first_rows_full(request, until))
@@ -164,16 +176,16 @@ static void undo(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
     lli_error_done(&request->error);
 }
 
-static bool bounced(void)
+static bool bounced(const ll_conn *conn)
 {
-    return lli_attempt_now && lli_attempt_now->bounce != LLI_BOUNCE_NONE;
+    return conn->attempt && conn->attempt->bounce != LLI_BOUNCE_NONE;
 }
 
 /* A statement that could not even be set up: the lock may be the reason. */
 static enum lli_run_result not_set_up(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
                                       uint64_t *ret_park_ns)
 {
-    if (bounced()) {
+    if (bounced(conn)) {
         undo(conn, request, stmt);
         return LLI_RUN_BOUNCED;
     }
@@ -198,7 +210,7 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
 {
     int rc = SQLITE_OK;
     enum stepped stepped = step_all(conn, request, stmt, &rc);
-    if (bounced()) { /* whatever it returned */
+    if (bounced(conn)) { /* whatever it returned */
         undo(conn, request, stmt);
         return LLI_RUN_BOUNCED;
     }
@@ -220,9 +232,9 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
     }
     if (rc == SQLITE_DONE) {
         finish_ok(conn, request, stmt, before);
-        if (!stmt->read_only && !lli_attempt_now)
+        if (!stmt->read_only && !conn->attempt)
             lli_facts_make_room(conn);
-        if (request->begun_ns > 0 && !lli_attempt_now) {
+        if (request->begun_ns > 0 && !conn->attempt) {
             lli_facts_cost(conn, stmt);
             lli_cost_ran(stmt->cost, lli_now_ns() - request->begun_ns, false);
         }
@@ -269,7 +281,7 @@ static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, ui
         return LLI_RUN_DONE;
     }
     arm_for(conn, request, stmt);
-    if (!lli_attempt_now && stmt->cached)
+    if (!conn->attempt && stmt->cached)
         request->begun_ns = lli_now_ns();
     if (lli_run_must_wait(conn, request, !stmt->read_only, stmt->kind, stmt->sql, stmt->entry.size,
                           ret_park_ns)) {
@@ -289,6 +301,15 @@ static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, ui
         return LLI_RUN_DONE;
     }
     return carry_on(conn, request, stmt, before, ret_park_ns);
+}
+
+enum lli_run_result lli_run_read(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
+                                 uint64_t *ret_park_ns)
+{
+    request->read_only = true;
+    if (!bind(conn, request, stmt))
+        return not_set_up(conn, request, stmt, ret_park_ns);
+    return carry_on(conn, request, stmt, lli_db_total_changes(&conn->db), ret_park_ns);
 }
 
 enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)

@@ -30,6 +30,8 @@ void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
     READ(retry_hits);
     READ(deferred);
 #undef READ
+    ret_stats->immediate += atomic_load_explicit(&engine->stats.immediate_here,
+                                                 memory_order_relaxed);
     ret_stats->submitted += ret_stats->immediate;
     ret_stats->completed += ret_stats->immediate;
 #define BOUNCED(name, why) \

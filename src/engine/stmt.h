@@ -12,6 +12,7 @@ struct ll_stmt {
     ll_conn *conn; /* a reference */
     char *text;
     size_t size, parameters;
+    enum lli_kind kind;
     bool read_only;
     ll_columns *columns; /* a reference, or NULL */
 
@@ -21,6 +22,10 @@ struct ll_stmt {
     struct lli_node node; /* in conn->prepared */
 
     ll_request end; /* internal, in place: freeing a handle needs no memory */
+
+    /* the loop, inside ll_stmt_read(): see lend.c */
+    ll_batch *rows;     /* lent until the next read; NULL until the first */
+    ll_request reading; /* internal: what an interrupt from another thread finds */
 };
 
 #endif

@@ -355,7 +355,7 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
         if (stop != LLI_STOP_NONE) /* it was stopped before it could be dropped */
             lli_request_stop(request, (enum lli_stop)stop);
     } else {
-        lli_engine_count_immediate(engine, request);
+        lli_engine_count_immediate(engine, request, false);
     }
     if (pump)
         queue_pump(cursor);
@@ -373,7 +373,7 @@ static bool end_at_once(ll_cursor *cursor)
     ll_conn *conn = cursor->conn;
     if (!lli_conn_try_own(conn, &cursor->end))
         return false;
-    sqlite3_mutex *mutex = lli_sq.db_mutex(conn->db.handle);
+    sqlite3_mutex *mutex = conn->db.mutex;
     /* What may not run on the loop may not end there either: a shared cache has a mutex of its own. */
     bool ended = conn->can_inline && lli_sq.mutex_try(mutex) == SQLITE_OK;
     if (ended) {

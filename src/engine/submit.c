@@ -70,10 +70,10 @@ ll_status lli_submit(ll_request *request, ll_request **ret_request)
     return LL_PENDING;
 }
 
-ll_status lli_submit_finished(ll_request *request, ll_request **ret_request)
+ll_status lli_submit_finished(ll_request *request, bool here, ll_request **ret_request)
 {
     lli_request_finish_now(request);
-    lli_engine_count_immediate(request->engine, request);
+    lli_engine_count_immediate(request->engine, request, here);
     hand_out(request, ret_request);
     return LL_OK;
 }

@@ -15,8 +15,9 @@ ll_status lli_submit_new(ll_conn *conn, enum lli_op op, const ll_submit *how,
 
 /* Accepts it: LL_PENDING with *ret_request set (if given), or an error with the request freed. */
 ll_status lli_submit(ll_request *request, ll_request **ret_request);
-/* It is finished without running: LL_OK with *ret_request set (if given). */
-ll_status lli_submit_finished(ll_request *request, ll_request **ret_request);
+/* It is finished, without having been queued: LL_OK with *ret_request set (if given). `here`: by its engine's
+ * loop, which calls this. */
+ll_status lli_submit_finished(ll_request *request, bool here, ll_request **ret_request);
 
 /* Copies into the request's own memory unless it borrows. Errors: LL_ENOMEM. */
 ll_status lli_submit_text(ll_request *request, const char *text, size_t size,

@@ -127,7 +127,7 @@ ll_status ll_conn_close(ll_conn *conn, const ll_submit *how, ll_request **ret_re
     request->deadline_ns = LLI_NEVER;
     if (lli_conn_is_closed(conn)) {
         request->outcome = LL_APPLIED;
-        return lli_submit_finished(request, ret_request);
+        return lli_submit_finished(request, false, ret_request);
     }
     return lli_submit(request, ret_request);
 }

@@ -1,6 +1,7 @@
 /* exec.c: statements: one, one for many rows, and scripts. */
+#include "service/exec.h"
+
 #include "engine/inline.h"
-#include "engine/submit.h"
 
 #include <string.h>
 
@@ -41,25 +42,23 @@ static ll_status check_names(const char *const *names, size_t count, const char 
     return LL_OK;
 }
 
-static ll_status check_params(const ll_params *params, const char *caller)
+ll_status lli_exec_check(const ll_params *params, const char *caller)
 {
     if (params->count > 0 && !params->values)
         return lli_refuse(LL_EINVAL, "%s: values is NULL, but count is %zu", caller, params->count);
     return check_names(params->names, params->count, caller);
 }
 
-/* `name`: what the caller calls the text. */
-static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
-                        ll_request **ret_request, const char *caller, const char *name)
+ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
+                          const ll_submit *how, ll_request **ret_request, const char *caller)
 {
-    size_t size;
-    LL_TRY(text_size(sql->text, sql->size, caller, name, &size));
-    LL_TRY(check_params(&sql->params, caller));
+    size_t size = sql->size;
+    LL_TRY(lli_exec_check(&sql->params, caller));
     if (sql->begin_before > LL_BEGIN_DEFAULT)
         return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_SQL, how, ret_request, caller, &request));
-    request->kind = lli_classify(sql->text, size);
+    request->kind = kind;
     if (ends_transaction(request->kind))
         request->flags |= LL_SUBMIT_SHIELD;
     request->in.sql.size = size;
@@ -71,7 +70,7 @@ static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
     request->in.sql.params = sql->params;
     enum lli_inline tried = lli_inline_try(request);
     if (tried == LLI_INLINE_DONE)
-        return lli_submit_finished(request, ret_request);
+        return lli_submit_finished(request, true, ret_request);
     if (lli_submit_text(request, sql->text, size, &request->in.sql.text) != LL_OK ||
         lli_submit_values(request, sql->params.values, sql->params.count,
                           &request->in.sql.params.values) != LL_OK ||
@@ -84,6 +83,16 @@ static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
     if (tried == LLI_INLINE_BOUNCED)
         return lli_inline_hand_over(request, ret_request);
     return lli_submit(request, ret_request);
+}
+
+/* `name`: what the caller calls the text. */
+static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
+                        ll_request **ret_request, const char *caller, const char *name)
+{
+    ll_sql checked = *sql;
+    LL_TRY(text_size(sql->text, sql->size, caller, name, &checked.size));
+    return lli_exec_submit(conn, &checked, lli_classify(checked.text, checked.size), how,
+                           ret_request, caller);
 }
 
 ll_status ll_conn_submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,

@@ -1,7 +1,8 @@
 /* prepared.c: statements held by name. A handle pins its statement in the connection's cache; running it is
  * an ordinary submission with the handle's text. */
+#include "engine/lend.h"
 #include "engine/stmt.h"
-#include "engine/submit.h"
+#include "service/exec.h"
 
 #include <string.h>
 
@@ -48,7 +49,47 @@ ll_status ll_stmt_submit(ll_stmt *stmt, const ll_params *params, unsigned flags,
     ll_sql sql = {.text = stmt->text, .size = stmt->size, .flags = flags};
     if (params)
         sql.params = *params;
-    return ll_conn_submit(stmt->conn, &sql, how, ret_request);
+    return lli_exec_submit(stmt->conn, &sql, stmt->kind, how, ret_request, "ll_stmt_submit");
+}
+
+/* Whether a read may be tried without a request: nothing was asked that only one can have. (An attempt on the loop
+ * is over long before a millisecond.) */
+static bool may_lend(const ll_stmt *stmt, const ll_submit *how)
+{
+    if (!stmt->read_only)
+        return false;
+    return !how || (!(how->flags & LL_SUBMIT_NO_INLINE) &&
+                    (!how->engine || how->engine == stmt->conn->engine) &&
+                    (how->timeout_ns == 0 || how->timeout_ns >= LLI_MS));
+}
+
+ll_status ll_stmt_read(ll_stmt *stmt, const ll_params *params, const ll_submit *how,
+                       const ll_batch **ret_rows, ll_request **ret_request)
+{
+    static const char caller[] = "ll_stmt_read";
+    static const ll_params none;
+    static const ll_submit plain;
+    if (!stmt || !ret_rows || !ret_request)
+        return lli_refuse(LL_EINVAL, "%s: %s is NULL", caller,
+                          !stmt       ? "stmt"
+                          : !ret_rows ? "ret_rows"
+                                      : "ret_request");
+    *ret_rows = NULL;
+    *ret_request = NULL;
+    LL_TRY(lli_engine_check(stmt->conn->engine, caller));
+    if (!params)
+        params = &none;
+    LL_TRY(lli_exec_check(params, caller));
+    enum lli_lend lent = may_lend(stmt, how) ? lli_lend_rows(stmt, params) : LLI_LEND_NO;
+    if (lent == LLI_LEND_DONE) {
+        *ret_rows = stmt->rows;
+        return LL_OK;
+    }
+    ll_submit elsewhere = how ? *how : plain;
+    if (lent == LLI_LEND_BOUNCED)
+        elsewhere.flags |= LL_SUBMIT_NO_INLINE;
+    ll_sql sql = {.text = stmt->text, .size = stmt->size, .params = *params};
+    return lli_exec_submit(stmt->conn, &sql, stmt->kind, &elsewhere, ret_request, caller);
 }
 
 void ll_stmt_free(ll_stmt *stmt)

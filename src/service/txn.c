@@ -24,12 +24,12 @@ static ll_status run(ll_conn *conn, const char *text, bool only_in_transaction,
         request->in.sql.only_in_transaction = true;
         if (lli_conn_is_at_rest(conn)) {
             request->outcome = LL_APPLIED;
-            return lli_submit_finished(request, ret_request);
+            return lli_submit_finished(request, false, ret_request);
         }
     }
     switch (lli_inline_try(request)) {
     case LLI_INLINE_DONE:
-        return lli_submit_finished(request, ret_request);
+        return lli_submit_finished(request, false, ret_request);
     case LLI_INLINE_BOUNCED:
         return lli_inline_hand_over(request, ret_request);
     default:
