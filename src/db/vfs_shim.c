@@ -23,17 +23,7 @@
  * LLI_BOUNCE_MUTEX, because waiting does not help: it has to be done once, by a worker. The same holds
  * for each further region of the wal-index (one for 4 096 frames).
  *
- * The mutexes of os_unix. xLock, xShmLock and their like hold a mutex of the file around a system call.
- * [M] A worker that was preempted there kept reads on the loop waiting for up to 26 ms. So each file has
- * a gate that counts who is inside; an attempt that finds somebody waits for some pauses of the processor,
- * then gives up before it calls. ([M] Two loops that read one file without rest, on two cores with other
- * work: without pauses 39 % of the attempts bounced, with 64 of them 18 %, with 256 8 %.) The count is a hint: a worker may enter between the look and the call, so a few
- * nanoseconds of the 26 ms are left. It is no lock, because a call may wait for long (SQLite built with
- * SETLK_TIMEOUT), and the unlocking that would end the wait must get past it. xShmBarrier takes the mutex
- * of all files "for redundancy" with each read; in an attempt a barrier of the processor stands for it.
- *
- * Gates are found by a hash of device and inode in a fixed table: two files that share one bounce a
- * little more often, and nothing has to be allocated, found, or freed at the right moment.
+ * The mutexes of os_unix, and how a thread that must not wait for one finds out: vfs_gate.h.
  *
  * Which file it is: stat() on the name just after xOpen, since no descriptor is at hand and opening one
  * of our own would drop the locks when it is closed; then fstat() at the first read, made by the hook on
@@ -46,13 +36,14 @@
  * behind it.
  *
  * Process-wide: one sqlite3_vfs, registered once and never taken back, since connections that somebody
- * else opened through it may outlive every engine; and the gates. */
+ * else opened through it may outlive every engine. */
 #include "db/vfs_shim.h"
 
 #include "base/fault.h"
 #include "base/status.h"
 #include "db/api.h"
 #include "db/attempt.h"
+#include "db/vfs_gate.h"
 #include "db/vfs_syscall.h"
 #include "platform/clock.h"
 #include "platform/thread.h"
@@ -60,22 +51,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-    GATES = 256,         /* a power of two; 16 KB */
-    ATTEMPT_PAUSES = 256 /* 5 to 12 us on current processors: a tenth of a hop or two */
-};
-
-/* Who is inside a call that holds os_unix's mutex of a file. */
-struct gate {
-    /* any thread; relaxed, since nothing is handed over by it: it only says "now is not a good time" */
-    _Alignas(64) atomic_uint inside;
-};
-
 /* Owner of the connection only; an attempt is made by the owner. */
 struct lli_vfs_file {
     sqlite3_file base; /* first: SQLite sees this */
     /* fixed after xOpen, but for what the first read finds out */
-    struct gate *gate; /* NULL unless it is a main database */
+    struct lli_vfs_gate *gate; /* NULL unless it is a main database */
     uint64_t device, inode;
     enum lli_disk_guard guard;
     /* changed by xShmMap and xShmUnmap */
@@ -88,7 +68,6 @@ static sqlite3_vfs shim;                                        /* fixed after r
 static sqlite3_vfs *inner_vfs;                                  /* fixed after registration */
 static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER; /* held while the above are set */
 static atomic_bool registered;                                  /* release after both are set */
-static struct gate gates[GATES];
 
 static size_t shim_file_size(void)
 {
@@ -103,48 +82,6 @@ static sqlite3_file *inner(sqlite3_file *file)
 static struct lli_vfs_file *ours(sqlite3_file *file)
 {
     return (struct lli_vfs_file *)(void *)file;
-}
-
-/* ---- gates ---- */
-
-static struct gate *gate_of(uint64_t device, uint64_t inode)
-{
-    uint64_t hash = (inode ^ device << 40) * UINT64_C(0x9e3779b97f4a7c15);
-    return &gates[hash >> 56 & (GATES - 1)];
-}
-
-/* False: an attempt met somebody inside and is over. */
-static bool gate_may_enter(struct gate *gate)
-{
-    if (!gate)
-        return true;
-    struct lli_attempt *attempt = lli_attempt_now;
-    if (LLI_UNLIKELY(attempt != NULL) && !attempt->shielded)
-        for (int i = 0; atomic_load_explicit(&gate->inside, memory_order_relaxed) != 0; i++) {
-            if (i == ATTEMPT_PAUSES)
-                return !lli_attempt_refuses(LLI_BOUNCE_MUTEX);
-            lli_spin_pause();
-        }
-    return true;
-}
-
-static void gate_enter(struct gate *gate)
-{
-    if (gate)
-        atomic_fetch_add_explicit(&gate->inside, 1, memory_order_relaxed);
-}
-
-static void gate_leave(struct gate *gate)
-{
-    if (gate)
-        atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_relaxed);
-}
-
-/* The child of a fork has none of the threads that were inside. */
-static void gates_in_child(void)
-{
-    for (size_t i = 0; i < GATES; i++)
-        atomic_store_explicit(&gates[i].inside, 0, memory_order_relaxed);
 }
 
 /* ---- files ---- */
@@ -166,10 +103,10 @@ static bool refuses_change(void)
 
 static int shim_close(sqlite3_file *file)
 {
-    struct gate *gate = ours(file)->gate;
-    gate_enter(gate);
+    struct lli_vfs_gate *gate = ours(file)->gate;
+    lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xClose(inner(file));
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     file->pMethods = NULL;
     return rc;
 }
@@ -181,7 +118,7 @@ static void take_over(struct lli_vfs_file *file, const struct lli_page_read *rea
         file->device = read->device;
         file->inode = read->inode;
         if (file->gate)
-            file->gate = gate_of(file->device, file->inode);
+            file->gate = lli_vfs_gate_of(file->device, file->inode);
     }
     if (read->asked)
         file->guard = read->guard;
@@ -259,38 +196,38 @@ static int shim_file_size_of(sqlite3_file *file, sqlite3_int64 *ret_size)
 
 static int shim_lock(sqlite3_file *file, int level)
 {
-    struct gate *gate = ours(file)->gate;
+    struct lli_vfs_gate *gate = ours(file)->gate;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_LOCK;
     if (level > SQLITE_LOCK_SHARED ? refuses_change() : lli_attempt_is_over())
         return SQLITE_INTERRUPT;
-    if (!gate_may_enter(gate))
+    if (!lli_vfs_gate_may_enter(gate))
         return SQLITE_INTERRUPT;
-    gate_enter(gate);
+    lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xLock(inner(file), level);
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     return rc;
 }
 
 static int shim_unlock(sqlite3_file *file, int level)
 {
-    struct gate *gate = ours(file)->gate;
-    gate_enter(gate);
+    struct lli_vfs_gate *gate = ours(file)->gate;
+    lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xUnlock(inner(file), level);
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     return rc;
 }
 
 static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
 {
-    struct gate *gate = ours(file)->gate;
+    struct lli_vfs_gate *gate = ours(file)->gate;
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR;
-    if (lli_attempt_is_over() || !gate_may_enter(gate))
+    if (lli_attempt_is_over() || !lli_vfs_gate_may_enter(gate))
         return SQLITE_INTERRUPT;
-    gate_enter(gate);
+    lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xCheckReservedLock(inner(file), ret_reserved);
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     return rc;
 }
 
@@ -322,11 +259,11 @@ static int shim_shm_map(sqlite3_file *file, int region, int size, int extend,
         return SQLITE_IOERR_SHMMAP;
     if (region < self->regions ? lli_attempt_is_over() : refuses_change())
         return SQLITE_INTERRUPT;
-    if (!gate_may_enter(self->gate))
+    if (!lli_vfs_gate_may_enter(self->gate))
         return SQLITE_INTERRUPT;
-    gate_enter(self->gate);
+    lli_vfs_gate_enter(self->gate);
     int rc = inner(file)->pMethods->xShmMap(inner(file), region, size, extend, ret_map);
-    gate_leave(self->gate);
+    lli_vfs_gate_leave(self->gate);
     if (rc == SQLITE_OK && *ret_map) {
         if (region == 0)
             self->wal_index = *ret_map;
@@ -348,18 +285,18 @@ static bool is_change(int offset, int flags)
 
 static int shim_shm_lock(sqlite3_file *file, int offset, int count, int flags)
 {
-    struct gate *gate = ours(file)->gate;
+    struct lli_vfs_gate *gate = ours(file)->gate;
     if (flags & SQLITE_SHM_LOCK) {
         if (LLI_FAULT(LLI_FAULT_VFS))
             return SQLITE_IOERR_SHMLOCK;
         if (is_change(offset, flags) ? refuses_change() : lli_attempt_is_over())
             return SQLITE_INTERRUPT;
-        if (!gate_may_enter(gate))
+        if (!lli_vfs_gate_may_enter(gate))
             return SQLITE_INTERRUPT;
     }
-    gate_enter(gate);
+    lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xShmLock(inner(file), offset, count, flags);
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     return rc;
 }
 
@@ -376,9 +313,9 @@ static int shim_shm_unmap(sqlite3_file *file, int remove)
     struct lli_vfs_file *self = ours(file);
     self->wal_index = NULL;
     self->regions = 0;
-    gate_enter(self->gate);
+    lli_vfs_gate_enter(self->gate);
     int rc = inner(file)->pMethods->xShmUnmap(inner(file), remove);
-    gate_leave(self->gate);
+    lli_vfs_gate_leave(self->gate);
     return rc;
 }
 
@@ -398,24 +335,24 @@ static const sqlite3_io_methods shared_memory_methods = {.iVersion = 2,
                                                          .xShmUnmap = shim_shm_unmap};
 
 /* The gate of the file that the name leads to; NULL: to none. */
-static struct gate *gate_by_name(const char *name, struct lli_vfs_file *file)
+static struct lli_vfs_gate *gate_by_name(const char *name, struct lli_vfs_file *file)
 {
     struct stat info;
     if (!name || stat(name, &info) != 0)
         return NULL;
     file->device = (uint64_t)info.st_dev;
     file->inode = (uint64_t)info.st_ino;
-    return gate_of(file->device, file->inode);
+    return lli_vfs_gate_of(file->device, file->inode);
 }
 
 static int open_wrapped(const char *name, struct lli_vfs_file *file, int flags, int *ret_flags)
 {
     bool main = flags & SQLITE_OPEN_MAIN_DB;
-    struct gate *gate = main ? gate_by_name(name, file) : NULL;
+    struct lli_vfs_gate *gate = main ? gate_by_name(name, file) : NULL;
     sqlite3_file *wrapped = inner(&file->base);
-    gate_enter(gate);
+    lli_vfs_gate_enter(gate);
     int rc = inner_vfs->xOpen(inner_vfs, name, wrapped, flags, ret_flags);
-    gate_leave(gate);
+    lli_vfs_gate_leave(gate);
     /* A file that was just made has its inode only now. */
     file->gate = main && rc == SQLITE_OK && !gate ? gate_by_name(name, file) : gate;
     return rc;
@@ -588,7 +525,7 @@ ll_status lli_vfs_ready(void)
             status = lli_refuse(LL_ESQL, "SQLite has no default VFS");
         } else {
             lli_syscall_hook(inner_vfs);
-            pthread_atfork(NULL, NULL, gates_in_child);
+            lli_vfs_gates_watch_fork();
             fill_shim(inner_vfs);
             int rc = lli_sq.vfs_register(&shim, 0);
             if (rc == SQLITE_OK)
