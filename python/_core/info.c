@@ -69,7 +69,8 @@ PyObject *lp_stats(lp_state *st)
         NUMBER(parks),           NUMBER(gate_waits),
         NUMBER(threads_started), NUMBER(threads),
         NUMBER(threads_idle),    NUMBER(threads_peak),
-        NUMBER(connections),
+        NUMBER(connections),     NUMBER(inline_opens),
+        NUMBER(inline_closes),
 #undef NUMBER
     };
     PyObject *dict = PyDict_New();

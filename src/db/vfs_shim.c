@@ -23,6 +23,12 @@
  * LLI_BOUNCE_MUTEX, because waiting does not help: it has to be done once, by a worker. The same holds
  * for each further region of the wal-index (one for 4 096 frames).
  *
+ * A database may be opened on the loop all the same, by whoever has made sure that its name and its file
+ * system are no reason to wait (engine/open_here.c) and says so by lli_opening_now: then xOpen looks whether
+ * the mutexes are free, does not create anything, and the header, which SQLite reads at once, is read as in
+ * an attempt. Not an attempt as a whole: the opening runs through the interpreter, and whatever else that
+ * does on this thread, such as closing what its garbage collector finds, must not be refused anything.
+ *
  * The mutexes of os_unix, and how a thread that must not wait for one finds out: vfs_gate.h.
  *
  * Which file it is: stat() on the name just after xOpen, since no descriptor is at hand and opening one
@@ -43,7 +49,7 @@
 #include "base/status.h"
 #include "db/api.h"
 #include "db/attempt.h"
-#include "db/vfs_gate.h"
+#include "db/vfs_file.h"
 #include "db/vfs_syscall.h"
 #include "platform/clock.h"
 #include "platform/thread.h"
@@ -51,18 +57,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Owner of the connection only; an attempt is made by the owner. */
-struct lli_vfs_file {
-    sqlite3_file base; /* first: SQLite sees this */
-    /* fixed after xOpen, but for what the first read finds out */
-    struct lli_vfs_gate *gate; /* NULL unless it is a main database */
-    uint64_t device, inode;
-    enum lli_disk_guard guard;
-    /* changed by xShmMap and xShmUnmap */
-    int regions;                    /* so many are mapped */
-    const volatile void *wal_index; /* region 0; NULL: not mapped */
-    /* the wrapped file follows, aligned to 8 */
-};
+_Thread_local const struct lli_opening *lli_opening_now;
 
 static sqlite3_vfs shim;                                        /* fixed after registration */
 static sqlite3_vfs *inner_vfs;                                  /* fixed after registration */
@@ -81,7 +76,7 @@ static sqlite3_file *inner(sqlite3_file *file)
 
 static struct lli_vfs_file *ours(sqlite3_file *file)
 {
-    return (struct lli_vfs_file *)(void *)file;
+    return lli_vfs_ours(file);
 }
 
 /* ---- files ---- */
@@ -104,9 +99,12 @@ static bool refuses_change(void)
 static int shim_close(sqlite3_file *file)
 {
     struct lli_vfs_gate *gate = ours(file)->gate;
+    lli_wal_user_leave(&ours(file)->wal_user);
+    lli_vfs_gate_enter(&lli_vfs_gate_all);
     lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xClose(inner(file));
     lli_vfs_gate_leave(gate);
+    lli_vfs_gate_leave(&lli_vfs_gate_all);
     file->pMethods = NULL;
     return rc;
 }
@@ -155,10 +153,23 @@ static int read_with_hook(struct lli_vfs_file *file, void *buffer, int size, sql
     return lli_attempt_is_over() ? SQLITE_INTERRUPT : rc;
 }
 
+/* The header of a database that is being opened on the loop: read as in an attempt. */
+static int read_carefully(struct lli_vfs_file *file, void *buffer, int size, sqlite3_int64 offset)
+{
+    struct lli_attempt attempt = {.deadline_ns = LLI_NEVER};
+    file->careful = false;
+    lli_attempt_now = &attempt;
+    int rc = read_with_hook(file, buffer, size, offset);
+    lli_attempt_now = NULL;
+    return rc;
+}
+
 static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
     if (LLI_FAULT(LLI_FAULT_VFS))
         return SQLITE_IOERR_READ;
+    if (LLI_UNLIKELY(ours(file)->careful && !lli_attempt_now))
+        return read_carefully(ours(file), buffer, size, offset);
     if (LLI_UNLIKELY(lli_attempt_now || ours(file)->guard == LLI_DISK_UNKNOWN))
         return read_with_hook(ours(file), buffer, size, offset);
     return inner(file)->pMethods->xRead(inner(file), buffer, size, offset);
@@ -261,12 +272,16 @@ static int shim_shm_map(sqlite3_file *file, int region, int size, int extend,
         return SQLITE_INTERRUPT;
     if (!lli_vfs_gate_may_enter(self->gate))
         return SQLITE_INTERRUPT;
+    lli_vfs_gate_enter(&lli_vfs_gate_all);
     lli_vfs_gate_enter(self->gate);
     int rc = inner(file)->pMethods->xShmMap(inner(file), region, size, extend, ret_map);
     lli_vfs_gate_leave(self->gate);
+    lli_vfs_gate_leave(&lli_vfs_gate_all);
     if (rc == SQLITE_OK && *ret_map) {
-        if (region == 0)
+        if (region == 0) {
             self->wal_index = *ret_map;
+            lli_wal_user_enter(&self->wal_user, self->device, self->inode);
+        }
         if (region >= self->regions)
             self->regions = region + 1;
     }
@@ -313,9 +328,12 @@ static int shim_shm_unmap(sqlite3_file *file, int remove)
     struct lli_vfs_file *self = ours(file);
     self->wal_index = NULL;
     self->regions = 0;
+    lli_wal_user_leave(&self->wal_user);
+    lli_vfs_gate_enter(&lli_vfs_gate_all);
     lli_vfs_gate_enter(self->gate);
     int rc = inner(file)->pMethods->xShmUnmap(inner(file), remove);
     lli_vfs_gate_leave(self->gate);
+    lli_vfs_gate_leave(&lli_vfs_gate_all);
     return rc;
 }
 
@@ -345,14 +363,34 @@ static struct lli_vfs_gate *gate_by_name(const char *name, struct lli_vfs_file *
     return lli_vfs_gate_of(file->device, file->inode);
 }
 
+/* Whether this is the database that lli_opening_now speaks of; then it is taken. */
+static bool take_opening(int flags, const struct lli_vfs_file *file)
+{
+    const struct lli_opening *opening = lli_opening_now;
+    if (LLI_LIKELY(!opening) || !(flags & SQLITE_OPEN_MAIN_DB) || opening->inode != file->inode ||
+        opening->device != file->device)
+        return false;
+    lli_opening_now = NULL;
+    return true;
+}
+
 static int open_wrapped(const char *name, struct lli_vfs_file *file, int flags, int *ret_flags)
 {
     bool main = flags & SQLITE_OPEN_MAIN_DB;
     struct lli_vfs_gate *gate = main ? gate_by_name(name, file) : NULL;
+    if (take_opening(flags, file)) {
+        if (!lli_vfs_gate_is_free(&lli_vfs_gate_all) || !lli_vfs_gate_is_free(gate))
+            return SQLITE_INTERRUPT;
+        file->careful = true;
+        flags &=
+            ~SQLITE_OPEN_CREATE; /* it is there, and O_CREAT would wait for its folder's lock */
+    }
     sqlite3_file *wrapped = inner(&file->base);
+    lli_vfs_gate_enter(&lli_vfs_gate_all);
     lli_vfs_gate_enter(gate);
     int rc = inner_vfs->xOpen(inner_vfs, name, wrapped, flags, ret_flags);
     lli_vfs_gate_leave(gate);
+    lli_vfs_gate_leave(&lli_vfs_gate_all);
     /* A file that was just made has its inode only now. */
     file->gate = main && rc == SQLITE_OK && !gate ? gate_by_name(name, file) : gate;
     return rc;
@@ -526,6 +564,7 @@ ll_status lli_vfs_ready(void)
         } else {
             lli_syscall_hook(inner_vfs);
             lli_vfs_gates_watch_fork();
+            lli_wal_users_watch_fork();
             fill_shim(inner_vfs);
             int rc = lli_sq.vfs_register(&shim, 0);
             if (rc == SQLITE_OK)
@@ -559,40 +598,12 @@ ll_status ll_vfs_install(const char **ret_name)
     return LL_OK;
 }
 
-/* ---- facts ---- */
-
-static bool is_memory(sqlite3 *db, const char *schema, const sqlite3_file *file)
+bool lli_vfs_is_ours(const sqlite3_file *file)
 {
-    sqlite3_vfs *vfs = NULL;
-    if (!file || !file->pMethods)
-        return true; /* ":memory:", or a temporary database that has not spilled */
-    lli_sq.file_control(db, schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
-    return vfs && strcmp(vfs->zName, "memdb") == 0;
+    return file->pMethods == &plain_methods || file->pMethods == &shared_memory_methods;
 }
 
-bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *ret_facts)
+bool lli_vfs_is_unix(void)
 {
-    memset(ret_facts, 0, sizeof *ret_facts);
-    ret_facts->guard = LLI_DISK_NONE;
-    sqlite3_file *file = NULL;
-    if (lli_sq.file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
-        return false;
-    ret_facts->memory = is_memory(db, schema, file);
-    if (!file || (file->pMethods != &plain_methods && file->pMethods != &shared_memory_methods))
-        return true;
-    int moved = 0;
-    lli_sq.file_control(db, schema, SQLITE_FCNTL_HAS_MOVED, &moved);
-    ret_facts->file = ours(file);
-    ret_facts->device = ours(file)->device;
-    ret_facts->inode = ours(file)->inode;
-    ret_facts->moved = moved != 0;
-    /* Others of the family lock by directories, or not at all. */
-    if (strcmp(inner_vfs->zName, "unix") == 0)
-        ret_facts->guard = ours(file)->guard;
-    return true;
-}
-
-const volatile void *lli_vfs_wal_index(const struct lli_vfs_file *file)
-{
-    return file->wal_index;
+    return strcmp(inner_vfs->zName, "unix") == 0;
 }

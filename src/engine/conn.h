@@ -119,6 +119,10 @@ void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
 
 /* A loop takes an idle connection for one request; false: it is not idle. */
 bool lli_conn_try_own(ll_conn *conn, ll_request *request);
+/* ... or one that is to be opened, by the thread that has made it; */
+bool lli_conn_try_own_new(ll_conn *conn, ll_request *request);
+/* ... says, if it closes it, that nothing more is taken, */
+void lli_conn_set_closing(ll_conn *conn);
 /* ... and lets go of it when the request is done, */
 void lli_conn_disown(ll_conn *conn, ll_request *request);
 /* ... or when nothing was done that anybody has to know, */
