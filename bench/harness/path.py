@@ -37,14 +37,21 @@ def counters(conn: Any) -> dict[str, int]:
     return _numbers(core._stats) if hasattr(core, "_stats") else {}
 
 
-def inline_share(before: Mapping[str, int], after: Mapping[str, int], count: int) -> float | None:
-    """The share of `count` statements that ran on the loop between two readings."""
+def inline_share(
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    count: int,
+    names: tuple[str, ...] = ("inline_hits",),
+) -> float | None:
+    """The share of `count` operations that ran on the loop between two readings; `names` are the
+    counters of what one operation does there.
+    """
 
     def grown(name: str) -> int:
         return after[name] - before.get(name, 0)
 
-    if "inline_hits" in after:
-        share = grown("inline_hits") / count
+    if all(name in after for name in names):
+        share = sum(grown(name) for name in names) / (count * len(names))
     elif "worker_runs" in after:
         share = 1 - grown("worker_runs") / count
     else:
@@ -68,6 +75,11 @@ class Probe:
         self._is_subject = peer == SUBJECT
         self._conns: list[Any] = []
         self._before: dict[str, int] = {}
+        self._names: tuple[str, ...] = ("inline_hits",)
+
+    def counts(self, *names: str) -> None:
+        """The counters that tell what of an operation ran on the loop, if it is no statement."""
+        self._names = names
 
     def watch(self, *conns: Any) -> None:
         """The connections whose statements are to be counted."""
@@ -88,5 +100,7 @@ class Probe:
             self._before = self._read()
 
     def end(self, count: int) -> float | None:
-        """After the clock has stopped: the share of `count` statements that ran on the loop."""
-        return inline_share(self._before, self._read(), count) if self._is_subject else None
+        """After the clock has stopped: the share of `count` operations that ran on the loop."""
+        if not self._is_subject:
+            return None
+        return inline_share(self._before, self._read(), count, self._names)

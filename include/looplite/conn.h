@@ -50,7 +50,8 @@ LL_API LL_NODISCARD ll_status ll_conn_open(ll_engine *engine, const char *path,
 
 /* Closes after everything that was submitted before; what comes later is refused with LL_ECLOSED.
  * Open cursors end, an open transaction is rolled back by SQLite. Cannot be cancelled. A second
- * close waits for the first and gives LL_OK.
+ * close waits for the first and gives LL_OK. LL_OK at once: it is closed already, or an adopted one was closed
+ * inside the call (ll_adopt.path).
  * Thread: any. Owns: nothing; the handle is still to be given back. Errors: LL_ENOMEM, LL_EFORK at
  * once. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_conn_close(ll_conn *conn, const ll_submit *how,

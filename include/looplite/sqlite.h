@@ -28,7 +28,8 @@ LL_API LL_NODISCARD ll_status ll_sqlite_use(ll_find_fn find, void *arg);
  * Thread: any. Owns: static text. Errors: LL_ESQL, LL_ENOMEM. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_vfs_install(const char **ret_name);
 
-/* Where an adopted handle comes from and goes to. Both run on a worker. */
+/* Where an adopted handle comes from and goes to. Both run on a worker, or, with a `path`, on the thread that
+ * asks for it. */
 typedef struct ll_adopt {
     /* Gives the handle, or a SQLite code with *ret_message set (NULL allowed; freed with free()).
      * The handle must not be used by any other thread while looplite has it, and its busy handler,
@@ -40,9 +41,16 @@ typedef struct ll_adopt {
     /* Called once when nothing refers to `arg` any more, on any thread. May be NULL. */
     void (*release)(void *arg);
     void *arg;
+    /* NULL, or the file that `open` opens, by its path, "" if it opens none (":memory:"), and a promise: it opens
+     * nothing else, through looplite's VFS, and its own part and that of `close` take some microseconds at most.
+     * Then looplite may call either inside ll_conn_open_adopted() and ll_conn_close(), on the loop, when it finds
+     * that SQLite's part takes no longer; where an `open` that fails is called once more, on a worker. Must live
+     * until `release`. */
+    const char *path;
 } ll_adopt;
 
-/* As ll_conn_open(), with a handle that the program opens itself, on a worker, by adopt->open. Of
+/* As ll_conn_open(), with a handle that the program opens itself, by adopt->open. LL_OK, with *ret_request
+ * finished, when it was opened inside the call (adopt->path). Of
  * the options only busy_timeout_ns, cached_statements, pragmas and, of the flags,
  * LL_OPEN_NO_INLINE and LL_OPEN_SHARED_CACHE are used; a handle on a shared cache needs the latter.
  * Thread: any. Owns: `adopt` is copied; adopt->release is called also when this call fails. Errors:

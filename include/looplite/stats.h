@@ -39,6 +39,9 @@ typedef struct ll_stats {
     uint64_t retry_hits; /* of these, found it and ran there */
     uint64_t deferred; /* requests that waited for the loop: the turn was spent, or others of their
                            connection waited for it */
+    uint64_t
+        inline_opens; /* connections opened on the loop itself, in the call that asked for it */
+    uint64_t inline_closes; /* ... and closed there */
     /* its workers, shared by all engines that share them */
     uint64_t worker_runs; /* requests run by workers */
     uint64_t hops;        /* times a worker took a connection */

@@ -201,7 +201,9 @@ static lp_step close_start(lp_call *call)
         return LP_YIELD;
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
-    conn->phase = LP_CONN_CLOSING;
+    if (!conn->handle) /* that may run Python, and another thread has closed it meanwhile */
+        return LP_DONE;
+    conn->phase = LP_CONN_CLOSING; /* before the GIL is let go */
     Py_CLEAR(conn->sqlite);
     call->begun = true;
     return lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));

@@ -4,7 +4,8 @@
  * functions, blobs, limits and dumps are the real thing with the real messages, and only what is hot
  * (statements, fetching, transactions) runs in the core on the same handle.
  *
- * How: the core calls opener_open() on a worker. It takes the GIL, arms the slot of its thread, and
+ * How: the core calls opener_open() on a worker, or on the loop when it finds that nothing has to be waited for
+ * (src/engine/open_here.c; `path` says what it may look at). It takes the GIL, arms the slot of its thread, and
  * calls sqlite3.connect() with the user's arguments. SQLite runs every auto-extension inside
  * sqlite3_open(), in the same thread; ours notes the handle in the slot if the slot of that thread is
  * armed, and is a no-op in all other threads. It never fails, never touches Python, and is registered
@@ -68,6 +69,7 @@ struct lp_opener {
     lp_state *st;
     PyObject *module; /* keeps st alive */
     PyObject *arguments, *keywords;
+    PyObject *path; /* bytes: what ll_adopt.path says; NULL: nothing */
 
     /* GIL */
     size_t references;
@@ -252,11 +254,14 @@ static PyObject *uri_of_uri(lp_state *st, PyObject *path)
     return result;
 }
 
-/* The argument for sqlite3.connect() and whether it is a URI. */
-static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret_uri)
+/* The argument for sqlite3.connect() and whether it is a URI. *ret_path: the file that it means, as bytes, empty
+ * for one without a file; NULL for a URI of the user's, which may mean anything. */
+static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret_uri,
+                           PyObject **ret_path)
 {
     PyObject *path = NULL;
     *ret_uri = uri;
+    *ret_path = NULL;
     if (!PyUnicode_FSConverter(database, &path))
         return NULL;
     const char *text = PyBytes_AS_STRING(path);
@@ -266,15 +271,36 @@ static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret
         result = uri_of_uri(st, path);
     } else if (text[0] == '\0' || strcmp(text, ":memory:") == 0) {
         result = PyUnicode_FromString(text);
+        *ret_path = PyBytes_FromString("");
     } else {
         *ret_uri = true;
         result = uri_of_path(st, path);
+        *ret_path = Py_NewRef(path);
     }
     Py_DECREF(path);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(result);
+        Py_CLEAR(*ret_path);
+    }
     return result;
 }
 
 /* ---- the opener -------------------------------------------------------------------------------- */
+
+/* Whether connect() runs nothing but SQLite's opening: no class of the user's, and no BEGIN. */
+static bool is_plain(lp_state *st, PyObject *keywords)
+{
+    PyObject *factory = PyDict_GetItemString(keywords, "factory");
+    PyObject *autocommit = PyDict_GetItemWithError(keywords, st->names.autocommit);
+    bool plain = (!factory || factory == st->sqlite3.Connection ||
+                  factory == (PyObject *)st->guarded_type) &&
+                 autocommit != Py_False;
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        plain = false;
+    }
+    return plain;
+}
 
 /* What the core has to know of the keywords. Wrong types are left for sqlite3.connect() to refuse. */
 static void read_options(lp_state *st, PyObject *keywords, ll_open_options *options)
@@ -303,7 +329,7 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
                          ll_open_options *ret_options)
 {
     PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-    PyObject *target = NULL, *arguments = NULL, *factory = NULL;
+    PyObject *target = NULL, *arguments = NULL, *path = NULL, *factory = NULL;
     lp_opener *opener = NULL;
     if (!keywords)
         return NULL;
@@ -312,7 +338,7 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
     bool is_uri;
     if (uri < 0 || PyErr_Occurred())
         goto out;
-    target = target_of(st, database, uri != 0, &is_uri);
+    target = target_of(st, database, uri != 0, &is_uri, &path);
     if (!target || PyDict_SetItem(keywords, st->names.uri, is_uri ? Py_True : Py_False) < 0 ||
         PyDict_SetItem(keywords, st->names.check_same_thread, Py_False) < 0)
         goto out;
@@ -339,8 +365,11 @@ lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyO
     opener->module = Py_NewRef(module);
     opener->arguments = Py_NewRef(arguments);
     opener->keywords = Py_NewRef(keywords);
+    if (is_plain(st, keywords))
+        opener->path = Py_XNewRef(path);
     opener->references = 1;
 out:
+    Py_XDECREF(path);
     Py_XDECREF(factory);
     Py_XDECREF(arguments);
     Py_XDECREF(target);
@@ -355,6 +384,7 @@ void lp_opener_unref(lp_opener *opener)
     Py_XDECREF(opener->connection);
     Py_XDECREF((PyObject *)opener->link);
     Py_XDECREF(opener->error);
+    Py_XDECREF(opener->path);
     Py_DECREF(opener->arguments);
     Py_DECREF(opener->keywords);
     Py_DECREF(opener->module);
@@ -385,6 +415,7 @@ int lp_opener_raise(lp_opener *opener)
 static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
 {
     lp_state *st = opener->st;
+    Py_CLEAR(opener->error); /* of the loop's try, which counts for nothing */
     PyObject *connection = connect_armed(st, opener->arguments, opener->keywords);
     sqlite3 *handle = connection ? handle_of(st, connection) : NULL;
     if (handle) {
@@ -406,7 +437,7 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
     return SQLITE_ERROR;
 }
 
-/* ll_adopt.open: on a worker. */
+/* ll_adopt.open: on a worker or a loop. */
 static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     (void)ret_message; /* the exception is kept whole instead */
@@ -418,7 +449,7 @@ static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
     return rc;
 }
 
-/* ll_adopt.close: on a worker, our statements are finalized. */
+/* ll_adopt.close: on a worker or a loop, our statements are finalized. */
 static int opener_close(void *arg, sqlite3 *db)
 {
     (void)db;
@@ -461,5 +492,10 @@ ll_adopt lp_opener_adopt(lp_opener *opener)
 {
     opener->references++;
     return (ll_adopt){
-        .open = opener_open, .close = opener_close, .release = opener_release, .arg = opener};
+        .open = opener_open,
+        .close = opener_close,
+        .release = opener_release,
+        .arg = opener,
+        .path = opener->path ? PyBytes_AS_STRING(opener->path) : NULL,
+    };
 }

@@ -2,7 +2,8 @@
  *
  * connect() itself opens nothing: it keeps what it was given in a connector, which is also what
  * conn._connector shows, and which opens the same database with plain sqlite3 when it is called. The
- * first await makes an opener of it (adopt.c) and asks the core to open and adopt on a worker.
+ * first await makes an opener of it (adopt.c) and asks the core to open and adopt, on a worker if anything could
+ * have to be waited for.
  *
  * A task that is cancelled meanwhile does not wait: opening cannot be called back, so the handle is
  * given up, and the core closes it as soon as it has arrived. Mistakes in the arguments are
@@ -19,6 +20,33 @@ typedef struct connector {
 } connector;
 
 /* ---- connect ----------------------------------------------------------------------------------- */
+
+/* Submits the opening. The phase is CONNECTING already: asking the loop to watch may run Python, and an opening inside
+ * the call lets go of the GIL, and nobody else is to begin meanwhile. */
+static ll_status submit_opening(lp_call *call, lp_conn *conn, bool *ret_raised)
+{
+    lp_state *st = call->st;
+    connector *what = (connector *)conn->connector;
+    ll_open_options options;
+    ll_submit how;
+    ll_engine *root = lp_root_engine(st);
+    *ret_raised = true;
+    if (!root || lp_call_how(call, 0, &how) < 0)
+        return LL_EINVAL;
+    conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
+    if (!conn->opener)
+        return LL_EINVAL;
+    *ret_raised = false;
+    ll_adopt adopt = lp_opener_adopt(conn->opener);
+    ll_status status = ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle,
+                                            &call->request);
+    if (status < 0) {
+        conn->handle = NULL;
+        lp_opener_unref(conn->opener);
+        conn->opener = NULL;
+    }
+    return status;
+}
 
 static lp_step connect_start(lp_call *call)
 {
@@ -38,23 +66,14 @@ static lp_step connect_start(lp_call *call)
     PyObject *detect = PyDict_GetItemWithError(what->keywords, st->names.detect_types);
     conn->detect_types = detect && PyLong_Check(detect) ? (int)PyLong_AsLong(detect) : 0;
     PyErr_Clear();
-    ll_open_options options;
-    ll_submit how;
-    ll_engine *root = lp_root_engine(st);
-    if (!root || lp_call_how(call, 0, &how) < 0)
-        return LP_ERROR;
-    conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
-    if (!conn->opener)
-        return LP_ERROR;
-    ll_adopt adopt = lp_opener_adopt(conn->opener);
-    ll_status status = ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle,
-                                            &call->request);
+    conn->phase = LP_CONN_CONNECTING;
+    bool raised;
+    ll_status status = submit_opening(call, conn, &raised);
     if (status < 0) {
-        conn->handle = NULL;
-        lp_opener_unref(conn->opener);
-        conn->opener = NULL;
+        conn->phase = LP_CONN_NEW;
+        if (raised)
+            return LP_ERROR;
     } else {
-        conn->phase = LP_CONN_CONNECTING;
         conn->home = (lp_loop *)Py_NewRef((PyObject *)call->loop);
         lp_loop_count(conn->home, +1);
         lp_conn_link(conn);

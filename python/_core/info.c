@@ -64,7 +64,8 @@ PyObject *lp_stats(lp_state *st)
         NUMBER(worker_runs),     NUMBER(hops),          NUMBER(parks),
         NUMBER(gate_waits),      NUMBER(gate_gaps),     NUMBER(cache_waits),
         NUMBER(threads_started), NUMBER(threads),       NUMBER(threads_idle),
-        NUMBER(threads_peak),    NUMBER(connections),
+        NUMBER(threads_peak),    NUMBER(connections),   NUMBER(inline_opens),
+        NUMBER(inline_closes),
 #undef NUMBER
     };
     PyObject *dict = PyDict_New();

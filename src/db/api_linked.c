@@ -9,6 +9,7 @@
 #if defined(__ELF__)
 #    pragma weak sqlite3_error_offset
 #    pragma weak sqlite3_changes64
+#    pragma weak sqlite3_db_name
 #    pragma weak sqlite3_total_changes64
 #endif
 

@@ -34,6 +34,28 @@ bool lli_vfs_reads_hooked(void);
  * file's name up on the disk: owner of the connection, not in an attempt. */
 bool lli_vfs_file_facts(sqlite3 *db, const char *schema, struct lli_file_facts *ret_facts);
 
+/* Whether closing the connection, which must be in no transaction, is a matter of descriptors only: nothing is
+ * written, synced or deleted. If so it has to be closed now: other connections to the file are no longer told
+ * that this one will checkpoint the WAL. Owner of the connection. */
+bool lli_vfs_closes_at_once(sqlite3 *db);
+
+/* The connection is going to be closed, and may be the last: nobody counts on it any more. Owner of the
+ * connection. */
+void lli_vfs_about_to_close(sqlite3 *db);
+
+/* Which file "main" is; zeros if it is none of our VFS. Looks up nothing. Owner of the connection. */
+struct lli_file_id {
+    uint64_t device, inode;
+};
+struct lli_file_id lli_vfs_file_id(sqlite3 *db);
+
+/* An opening on the loop: the next database that this thread opens through our VFS is the file below, and is
+ * opened only if nothing has to be waited for. */
+struct lli_opening {
+    uint64_t device, inode;
+};
+extern _Thread_local const struct lli_opening *lli_opening_now; /* taken by xOpen; NULL: none */
+
 /* Whether reads of such a file may be tried on a loop. */
 static inline bool lli_disk_guard_guards(enum lli_disk_guard guard)
 {

@@ -366,11 +366,11 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
     return more;
 }
 
-bool lli_conn_borrow(ll_conn *conn, ll_request *request)
+static bool borrow(ll_conn *conn, ll_request *request, bool open)
 {
     lli_lock(&conn->mu);
     bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
-                conn->snapshot.open;
+                conn->snapshot.open == open;
     if (mine) {
         lli_conn_set_mode(conn, LLI_CONN_OWNED);
         conn->current = request;
@@ -379,12 +379,32 @@ bool lli_conn_borrow(ll_conn *conn, ll_request *request)
     return mine;
 }
 
+bool lli_conn_borrow(ll_conn *conn, ll_request *request)
+{
+    return borrow(conn, request, true);
+}
+
 bool lli_conn_try_own(ll_conn *conn, ll_request *request)
 {
-    bool mine = lli_conn_borrow(conn, request);
+    bool mine = borrow(conn, request, true);
     if (mine)
         lli_conn_ref(conn);
     return mine;
+}
+
+bool lli_conn_try_own_new(ll_conn *conn, ll_request *request)
+{
+    bool mine = borrow(conn, request, false);
+    if (mine)
+        lli_conn_ref(conn);
+    return mine;
+}
+
+void lli_conn_set_closing(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    conn->closing = true;
+    lli_unlock(&conn->mu);
 }
 
 void lli_conn_let_go(ll_conn *conn)

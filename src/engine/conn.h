@@ -140,6 +140,10 @@ void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
 
 /* A loop takes an idle connection for one request, with a reference; false: it is not idle. */
 bool lli_conn_try_own(ll_conn *conn, ll_request *request);
+/* ... or one that is to be opened, by the thread that has made it; */
+bool lli_conn_try_own_new(ll_conn *conn, ll_request *request);
+/* ... says, if it closes it, that nothing more is taken, */
+void lli_conn_set_closing(ll_conn *conn);
 /* ... and lets go of it when the request is done, */
 void lli_conn_disown(ll_conn *conn, ll_request *request);
 /* The same two without a reference, for one that has another: the request's. `read`: it was a read that left
@@ -204,6 +208,8 @@ void lli_own_unlock(ll_conn *conn);
 void lli_own_lend(ll_conn *conn);
 /* Before the handle goes: until nobody from outside is in ll_conn_enter() or behind it. */
 void lli_own_wait_outside(ll_conn *conn);
+/* The same without waiting: false, and nothing has changed, if somebody is there. */
+bool lli_own_keep_outside(ll_conn *conn);
 /* Installs the handlers, but in a slot that is the program's. */
 void lli_own_install_guard(ll_conn *conn);
 static inline bool lli_own_has(const ll_conn *conn, unsigned what)

@@ -32,7 +32,8 @@ struct ll_engine {
         _Atomic uint64_t submitted, completed, immediate, cancelled, timed_out, failed, dispatches,
             wakeups, inline_refused, handovers, stalls, misses, retries, retry_hits, deferred;
         /* written by the loop alone: lli_stat_add() */
-        _Atomic uint64_t inline_hits, snapshot_hits, snapshot_takes, immediate_here;
+        _Atomic uint64_t inline_hits, snapshot_hits, snapshot_takes, immediate_here, inline_opens,
+            inline_closes;
         _Atomic uint64_t bounced[LLI_BOUNCES];
     } stats;
 

@@ -84,6 +84,15 @@ void lli_own_wait_outside(ll_conn *conn)
     lli_unlock(&conn->mu);
 }
 
+bool lli_own_keep_outside(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool nobody = conn->outside == 0;
+    conn->leaving = conn->leaving || nobody;
+    lli_unlock(&conn->mu);
+    return nobody;
+}
+
 /* ---- what the program has registered ------------------------------------------------------------- */
 
 void ll_conn_own_code(ll_conn *conn, unsigned add, unsigned remove)

@@ -68,6 +68,8 @@ enum lli_run_result lli_run_read(ll_conn *conn, ll_request *request, struct lli_
 enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+/* Has the handle opened and adopts it. Errors: in request->error; nothing stays open. */
+ll_status lli_run_adopt(ll_conn *conn, ll_request *request);
 void lli_run_close(ll_conn *conn, ll_request *request);
 void lli_run_call(ll_conn *conn, ll_request *request); /* own.c */
 enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "db/columns.h"
 #include "db/sqlerror.h"
+#include "db/vfs_shim.h"
 #include "engine/facts.h"
 #include "engine/run.h"
 #include "engine/stmt.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ll_status adopt(ll_conn *conn, ll_request *request)
+ll_status lli_run_adopt(ll_conn *conn, ll_request *request)
 {
     sqlite3 *handle = NULL;
     char *message = NULL;
@@ -83,7 +84,7 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
         status = request->error.pub.status;
     } else if (!conn->db.handle) {
         if (conn->adopt.open)
-            status = adopt(conn, request);
+            status = lli_run_adopt(conn, request);
         else
             status = lli_db_open(&conn->db, conn->path, &conn->options, &request->error);
         if (status == LL_OK)
@@ -130,6 +131,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     while ((node = lli_list_pop(&conn->prepared)) != NULL)
         LLI_CONTAINER_OF(node, ll_stmt, node)->pinned = NULL;
     if (conn->db.handle) {
+        lli_vfs_about_to_close(conn->db.handle);
         if (conn->db.adopted) {
             sqlite3 *handle = lli_db_release(&conn->db);
             int rc = conn->adopt.close ? conn->adopt.close(conn->adopt.arg, handle) : SQLITE_OK;

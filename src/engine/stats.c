@@ -21,6 +21,8 @@ void ll_engine_get_stats(const ll_engine *engine, ll_stats *ret_stats)
     READ(wakeups);
     READ(inline_hits);
     READ(inline_refused);
+    READ(inline_opens);
+    READ(inline_closes);
     READ(snapshot_hits);
     READ(snapshot_takes);
     READ(handovers);

@@ -28,4 +28,9 @@ enum lli_disk_guard lli_nowait_probe(int fd, uint64_t *ret_device, uint64_t *ret
 ssize_t lli_nowait_read(int fd, enum lli_disk_guard guard, void *buffer, size_t size,
                         int64_t offset);
 
+/* Whether a path leads to a regular file, without asking a device: every name on the way is in the kernel's
+ * cache, and its file system is one that is read through the page cache of this machine. Opens nothing that a lock
+ * hangs on. False: no, or it cannot be told. Any thread. */
+bool lli_nowait_path(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
+
 #endif

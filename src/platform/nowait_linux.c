@@ -19,7 +19,12 @@
  * hop to a worker is cheaper. It does not start reading ahead either. mincore() answers "all there" to those who neither own the file nor may write it (Linux 5.2);
  * they are sent to a worker.
  *
- * No descriptor is opened here: closing one drops every POSIX lock that the process has on the file. */
+ * Paths. openat2() with RESOLVE_CACHED (Linux 5.12) finds a name in the kernel's cache or fails with EAGAIN,
+ * also where a network or a user-space server would have to be asked whether the name is still good. With
+ * O_PATH it does not open the file, so nothing waits for a lease or a watcher, and closing the descriptor drops no
+ * lock: filp_close() leaves those of O_PATH alone. Any other refusal (an older kernel, a sandbox) is a no.
+ *
+ * No other descriptor is opened here: closing one drops every POSIX lock that the process has on the file. */
 #include "platform/nowait.h"
 
 #ifdef __linux__
@@ -65,6 +70,15 @@ enum {
     MOST_PAGES =
         32 /* SQLite's largest page, 64 KB, and a WAL frame's header, in pages of 4 KB: 18 */
 };
+
+/* <linux/openat2.h> came with Linux 5.6, its RESOLVE_CACHED with 5.12. */
+struct open_how_2 {
+    uint64_t flags, mode, resolve;
+};
+#    ifndef SYS_openat2
+#        define SYS_openat2 437 /* on all architectures but Alpha */
+#    endif
+static const uint64_t resolve_cached = 0x20;
 
 static bool is_among(const uint32_t *list, size_t count, uint32_t magic)
 {
@@ -116,6 +130,25 @@ enum lli_disk_guard lli_nowait_probe(int fd, uint64_t *ret_device, uint64_t *ret
     if (ask(fd, &byte, 1, 0) >= 0 || errno == EAGAIN)
         return LLI_DISK_NOWAIT;
     return may_look(fd, &info) ? LLI_DISK_MINCORE : LLI_DISK_WORKER_ONLY;
+}
+
+bool lli_nowait_path(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
+{
+    const struct open_how_2 how = {.flags = O_PATH | O_CLOEXEC, .resolve = resolve_cached};
+    struct stat info;
+    struct statfs system;
+    int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    if (fd < 0)
+        return false;
+    bool found = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && fstatfs(fd, &system) == 0;
+    close(fd);
+    if (!found)
+        return false;
+    *ret_device = (uint64_t)info.st_dev;
+    *ret_inode = (uint64_t)info.st_ino;
+    uint32_t magic = (uint32_t)system.f_type;
+    return is_among(memory_systems, LLI_COUNT(memory_systems), magic) ||
+           is_among(local_systems, LLI_COUNT(local_systems), magic);
 }
 
 static ssize_t miss(void)

@@ -23,6 +23,12 @@ ssize_t lli_nowait_read(int fd, enum lli_disk_guard guard, void *buffer, size_t 
     return -1;
 }
 
+bool lli_nowait_path(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
+{
+    (void)path, (void)ret_device, (void)ret_inode;
+    return false;
+}
+
 #else
 typedef int lli_no_nowait_none; /* an empty translation unit is not C */
 #endif

@@ -3,6 +3,7 @@
  * A handle exists from the call on; the file is opened by the connection's first request, on a worker. So
  * what is submitted meanwhile simply waits in line, and an open that fails fails what waits behind it. */
 #include "base/alloc.h"
+#include "engine/open_here.h"
 #include "engine/submit.h"
 
 #include <string.h>
@@ -74,7 +75,8 @@ static ll_status open_conn(ll_engine *engine, const char *path, const ll_adopt *
     if (status == LL_OK)
         status = lli_submit_new(conn, LLI_OP_OPEN, how, ret_request, caller, &request);
     if (status == LL_OK)
-        status = lli_submit(request, ret_request);
+        status = lli_open_here(request) ? lli_submit_finished(request, true, ret_request)
+                                        : lli_submit(request, ret_request);
     if (status < 0) {
         lli_crew_remove(conn->crew, conn);
         lli_conn_unref(conn);
@@ -129,7 +131,8 @@ ll_status ll_conn_close(ll_conn *conn, const ll_submit *how, ll_request **ret_re
         request->outcome = LL_APPLIED;
         return lli_submit_finished(request, false, ret_request);
     }
-    return lli_submit(request, ret_request);
+    return lli_close_here(request) ? lli_submit_finished(request, true, ret_request)
+                                   : lli_submit(request, ret_request);
 }
 
 ll_conn *ll_conn_ref(ll_conn *conn)

@@ -79,6 +79,10 @@ def test_the_share_on_the_loop_comes_from_whichever_counter_there_is() -> None:
     assert inline_share({"inline_hits": 5}, {"inline_hits": 95, "worker_runs": 7}, 100) == 0.9
     assert inline_share({"worker_runs": 5}, {"worker_runs": 30}, 100) == 0.75
     assert inline_share({}, {"something": 1}, 100) is None
+    both = ("inline_opens", "inline_closes")
+    assert (
+        inline_share({"inline_opens": 1}, {"inline_opens": 11, "inline_closes": 8}, 10, both) == 0.9
+    )
     assert path_taken("any", None) == "taken"
 
 

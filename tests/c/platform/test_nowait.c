@@ -163,6 +163,15 @@ static void test_memory_file_system(void **state)
     close(fd);
 }
 
+static int finds_it_locked(void *arg)
+{
+    int fd = open(arg, O_RDWR | O_CLOEXEC);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    T_CHILD(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0);
+    T_CHILD(lock.l_type == F_WRLCK && lock.l_pid == getppid());
+    return 0;
+}
+
 /* What is no file, what is not open, and guards that do not read. */
 static void test_refusals(void **state)
 {
@@ -183,11 +192,50 @@ static void test_refusals(void **state)
     }
 }
 
+/* Which names can be looked up without asking a device; and that nobody's lock goes with the look. */
+static void test_paths(void **state)
+{
+    t_env *t = *state;
+    const char *path = t_path(t, "file");
+    uint64_t device = 0, inode = 0;
+    int fd = make_file(path, 1);
+    struct stat info;
+    T_CHECK(fstat(fd, &info) == 0);
+    if (!lli_nowait_path(path, &device, &inode)) {
+        print_message("skipped: openat2(RESOLVE_CACHED) is not to be had here\n");
+        close(fd);
+        return;
+    }
+    T_CHECK(device == (uint64_t)info.st_dev && inode == (uint64_t)info.st_ino);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    T_CHECK(fcntl(fd, F_SETLK, &lock) == 0);
+    int highest = dup(fd);
+    for (int i = 0; i < 10; i++)
+        T_CHECK(lli_nowait_path(path, &device, &inode));
+    int next = dup(fd);
+    T_CHECK(next == highest + 1); /* no descriptor is left */
+    T_CHECK(symlink(path, t_path(t, "link")) == 0);
+    T_CHECK(lli_nowait_path(t_path(t, "link"), &device, &inode) && inode == (uint64_t)info.st_ino);
+    t_in_child(finds_it_locked, (void *)(uintptr_t)path);
+    close(next);
+    close(highest);
+    close(fd);
+    T_CHECK(mkfifo(t_path(t, "fifo"), 0600) == 0);
+    T_CHECK(!lli_nowait_path(t_path(t, "fifo"), &device, &inode)); /* opening it would wait */
+    T_CHECK(!lli_nowait_path(t->dir, &device, &inode));
+    T_CHECK(!lli_nowait_path(t_path(t, "nothing"), &device, &inode));
+    T_CHECK(symlink("nothing", t_path(t, "dangling")) == 0);
+    T_CHECK(!lli_nowait_path(t_path(t, "dangling"), &device, &inode));
+    T_CHECK(!lli_nowait_path(t_path(t, "file/below"), &device, &inode));
+    T_CHECK(!lli_nowait_path("/proc/self/status", &device, &inode)); /* no file system of a disk */
+    T_CHECK(!lli_nowait_path("", &device, &inode));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(test_hit_miss_and_end),   T_TEST(test_mincore),  T_TEST(test_empty_file),
-        T_TEST(test_memory_file_system), T_TEST(test_refusals),
+        T_TEST(test_memory_file_system), T_TEST(test_refusals), T_TEST(test_paths),
     };
     return T_RUN(tests);
 }

@@ -404,13 +404,23 @@ def test_cancel_before_the_first_step_means_not_begun(run: Run, table: Path) -> 
     assert rows(table, "SELECT v FROM t") == [(0,)]
 
 
+# A path may be opened inside the call, a URI is opened by a worker.
+OPENINGS: list[Callable[[Path], Any]] = [
+    lib.connect,
+    lambda path: lib.connect(path.as_uri(), uri=True),
+]
+
+
 @looplite_only
+@pytest.mark.parametrize("connect", OPENINGS, ids=["path", "uri"])
 @pytest.mark.parametrize("after", range(6))
-def test_cancel_during_connect(run: Run, table: Path, after: int) -> None:
+def test_cancel_during_connect(
+    run: Run, table: Path, after: int, connect: Callable[[Path], Any]
+) -> None:
     """Whenever it comes, nothing is left open (the guard looks)."""
 
     async def main() -> None:
-        task = asyncio.ensure_future(lib.connect(table))
+        task = asyncio.ensure_future(connect(table))
         await turns(after)
         task.cancel()
         try:
@@ -424,11 +434,14 @@ def test_cancel_during_connect(run: Run, table: Path, after: int) -> None:
 
 
 @looplite_only
+@pytest.mark.parametrize("connect", OPENINGS, ids=["path", "uri"])
 @pytest.mark.parametrize("after", range(4))
-def test_cancel_in_async_with_connect(run: Run, table: Path, after: int) -> None:
+def test_cancel_in_async_with_connect(
+    run: Run, table: Path, after: int, connect: Callable[[Path], Any]
+) -> None:
     async def main() -> None:
         async def use() -> None:
-            async with lib.connect(table) as db:
+            async with connect(table) as db:
                 await db.execute("INSERT INTO t VALUES (1)")
                 await asyncio.get_running_loop().create_future()
 

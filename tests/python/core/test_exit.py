@@ -160,16 +160,22 @@ SQL = "BEGIN IMMEDIATE"
     assert committed(folder) == [1]
 
 
-def test_a_connection_opened_but_for_the_last_step(folder: Path) -> None:
+@pytest.mark.parametrize("uri", [False, True], ids=["path", "uri"])
+def test_a_connection_opened_but_for_the_last_step(folder: Path, uri: bool) -> None:
+    """A path may be opened inside the first step, a URI is opened by a worker."""
+    database = 'lib.connect(f"file:{PATH}", uri=True)' if uri else "lib.connect(PATH)"
     done = run_script(
         folder,
         QUIET
-        + """
+        + f"""
 async def main():
     global pending
-    pending = lib.connect(PATH)
+    pending = {database}
     waiting = pending.__await__()
-    waiting.send(None)
+    try:
+        waiting.send(None)
+    except StopIteration:
+        assert not {uri}
     globals()["waiting"] = waiting
 asyncio.run(main())
 """,

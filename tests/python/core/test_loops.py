@@ -180,7 +180,9 @@ def test_a_loop_closed_with_work_in_flight(loop_factory: Factory, table: Path) -
 
 @looplite_only
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("work", ["INSERT INTO t VALUES (1)", "endless", "locked", "connect"])
+@pytest.mark.parametrize(
+    "work", ["INSERT INTO t VALUES (1)", "endless", "locked", "connect", "uri"]
+)
 def test_loop_closed_early_in_a_program(tmp_path: Path, work: str, loop: str) -> None:
     """No hang, no traceback, and the status that was asked for."""
     if loop == "uvloop":
@@ -201,9 +203,16 @@ def test_loop_closed_early_in_a_program(tmp_path: Path, work: str, loop: str) ->
             outside.execute("BEGIN IMMEDIATE")
 
         async def main():
-            if work == "connect":
-                pending = lib.connect(PATH)
+            if work == "uri":  # opened by a worker
+                pending = lib.connect(f"file:{{PATH}}", uri=True)
                 pending.__await__().send(None)
+                return
+            if work == "connect":  # may be opened inside the call
+                pending = lib.connect(PATH)
+                try:
+                    pending.__await__().send(None)
+                except StopIteration:
+                    pass
                 return
             db = await lib.connect(PATH, isolation_level=None, timeout=600)
             sql = ENDLESS if work == "endless" else "INSERT INTO t VALUES (1)"
