@@ -144,6 +144,7 @@ static lp_step close_start(lp_call *call)
 static const lp_op op_close = {
     .name = "Cursor.close",
     .start = close_start,
+    .flags = LP_OP_SHIELD,
 };
 
 static PyObject *call_of(PyObject *op, const lp_op *what, PyObject *sql, PyObject *argument)

@@ -29,6 +29,7 @@
 #include "awaitable.h"
 
 #include "errors.h"
+#include "trio.h"
 
 /* ---- lists of calls ---------------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ void lp_calls_orphan(lp_state *st, lp_call **list)
             continue; /* a fork: the memory is never given back */
         call->phase = LP_OVER;
         Py_CLEAR(call->future);
+        Py_CLEAR(call->trap);
         if (call->op->cancelled)
             call->op->cancelled(call);
         link_call(call, &st->orphans);
@@ -100,6 +102,10 @@ static void settle(lp_call *call)
 /* Lets the task go on that waits for the call. */
 static void resolve(lp_call *call)
 {
+    if (call->trap) {
+        lp_trio_wake(call);
+        return;
+    }
     PyObject *future = call->future;
     call->future = NULL;
     if (!future)
@@ -193,6 +199,7 @@ static void over(lp_call *call)
     call->phase = LP_OVER;
     sate(call);
     Py_CLEAR(call->future);
+    Py_CLEAR(call->trap);
     Py_CLEAR(call->thrown);
     if (!call->list) {
         lp_params_done(&call->params);
@@ -201,9 +208,11 @@ static void over(lp_call *call)
     }
 }
 
-/* Yields a new future of the running loop. */
+/* What to yield in order to wait until resolve(): a new future of the running loop. */
 static PyObject *new_future(lp_call *call)
 {
+    if (lp_trio_awaits(call))
+        return lp_trio_wait(call);
     PyObject *loop = lp_loop_object(call->loop);
     PyObject *future = loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
     Py_XDECREF(loop);
@@ -214,6 +223,12 @@ static PyObject *new_future(lp_call *call)
     Py_XSETREF(call->future, Py_NewRef(future));
     call->phase = LP_WAITING;
     return future;
+}
+
+/* What to yield in order to let the loop turn once. */
+static PyObject *new_turn(lp_call *call)
+{
+    return lp_trio_awaits(call) ? lp_trio_checkpoint(call) : Py_NewRef(Py_None);
 }
 
 /* Sets exc.looplite_outcome, and raises it; takes the reference. */
@@ -283,6 +298,11 @@ static lp_step start(lp_call *call, bool now)
         call->loop = lp_loop_running(call->st);
     if (!call->loop)
         return LP_ERROR;
+    if (LP_UNLIKELY(call->loop->host != NULL) && lp_trio_is_cancelled(call)) {
+        if ((call->op->flags & (LP_OP_SHIELD | LP_OP_DETACH)) != LP_OP_SHIELD)
+            return LP_TURN; /* where it is raised: the call does not begin */
+        call->owed = true;
+    }
     /* All calls give way alike, so those of one connection keep their order. */
     if (!now && gives_way(call))
         return LP_TURN;
@@ -320,14 +340,62 @@ static lp_step still_waiting(lp_call *call)
     return is_done == 1 ? LP_WAIT : LP_SHUN;
 }
 
-/* One send(None). What is yielded or returned is a new reference in *ret. */
-static PySendResult advance(lp_call *call, PyObject **ret)
+/* The steps that give something to the loop. */
+static bool suspends(lp_step step)
+{
+    return step == LP_WAIT || step == LP_TURN || step == LP_YIELD || step == LP_OWED;
+}
+
+/* What became of it, if it is given up now. */
+static const char *outcome_now(const lp_call *call)
+{
+    switch (call->phase) {
+    case LP_NEW:
+        return "not applied";
+    case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */
+        return call->begun ? "applied" : "not applied";
+    case LP_DELIVERING:
+        return "applied";
+    case LP_WAITING:
+        if (call->finished)
+            return outcome_name(call->outcome);
+        if (!call->list) /* nothing of its own is in flight: it waits for another call */
+            return "not applied";
+        break;
+    default:
+        break;
+    }
+    return call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
+}
+
+/* Suspended by trio, and sent `value`. PYGEN_RETURN: goes on. */
+static PySendResult resume_trio(lp_call *call, PyObject *value, PyObject **ret)
+{
+    bool raised;
+    PySendResult sent = lp_trio_resume(call, value, ret, &raised);
+    if (raised) {
+        PyObject *exc = lp_exc_take();
+        const char *outcome = outcome_now(call);
+        if (call->phase != LP_OVER)
+            detach(call);
+        raise_cancelled(call, exc, outcome);
+    }
+    return sent;
+}
+
+/* One send(). What is yielded or returned is a new reference in *ret. */
+static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
 {
     lp_step step;
     *ret = NULL;
     if (call->running) {
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
         return PYGEN_ERROR;
+    }
+    if (LP_UNLIKELY(call->trap != NULL)) {
+        PySendResult resumed = resume_trio(call, value, ret);
+        if (resumed != PYGEN_RETURN)
+            return resumed;
     }
     call->running = true;
     Py_INCREF((PyObject *)call);
@@ -341,6 +409,8 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         } else if (call->thrown) {
             PyObject *exc = call->thrown;
             call->thrown = NULL;
+            if (!PyExceptionInstance_Check(exc))
+                exc = lp_trio_raised(exc);
             raise_cancelled(call, exc, outcome_name(call->outcome));
             step = LP_ERROR;
         } else {
@@ -350,6 +420,9 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     case LP_YIELDED:
         step = finish(call);
         break;
+    case LP_DELIVERING:
+        step = LP_DONE;
+        break;
     default:
         PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited %s()", call->op->name);
         step = LP_ERROR;
@@ -358,23 +431,25 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     while (step == LP_AGAIN)
         step = finish(call);
     PySendResult sent = PYGEN_ERROR;
+    if (LP_UNLIKELY(call->owed) && step == LP_DONE) {
+        call->owed = false;
+        call->phase = LP_DELIVERING;
+        step = LP_OWED;
+    }
     switch (step) {
     case LP_WAIT:
         *ret = new_future(call);
-        if (*ret)
-            sent = PYGEN_NEXT;
-        else
-            detach(call);
         break;
     case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
         give_way(call);
-        *ret = Py_NewRef(Py_None);
-        sent = PYGEN_NEXT;
+        *ret = new_turn(call);
         break;
     case LP_YIELD:
         call->phase = LP_YIELDED;
-        *ret = Py_NewRef(Py_None);
-        sent = PYGEN_NEXT;
+        *ret = new_turn(call);
+        break;
+    case LP_OWED:
+        *ret = lp_trio_deliver(call);
         break;
     case LP_DONE:
         *ret = call->result ? call->result : Py_NewRef(Py_None);
@@ -389,6 +464,12 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     default:
         over(call);
         break;
+    }
+    if (suspends(step)) {
+        if (*ret)
+            sent = PYGEN_NEXT;
+        else
+            detach(call);
     }
     call->running = false;
     Py_DECREF((PyObject *)call);
@@ -414,19 +495,19 @@ void lp_stop_iteration(PyObject *value)
 static PySendResult call_am_send(PyObject *op, PyObject *value, PyObject **ret)
 {
     lp_call *call = (lp_call *)op;
-    if (call->phase == LP_NEW && value && value != Py_None) {
+    if (call->phase == LP_NEW && value && value != Py_None && !call->trap) {
         PyErr_Format(PyExc_TypeError, "can't send non-None value to a just-started %s()",
                      call->op->name);
         *ret = NULL;
         return PYGEN_ERROR;
     }
-    return advance(call, ret);
+    return advance(call, value, ret);
 }
 
 static PyObject *call_iternext(PyObject *op)
 {
     PyObject *value;
-    switch (advance((lp_call *)op, &value)) {
+    switch (advance((lp_call *)op, Py_None, &value)) {
     case PYGEN_NEXT:
         return value;
     case PYGEN_RETURN:
@@ -485,6 +566,26 @@ PyObject *lp_exception_of(PyObject *const *args, Py_ssize_t count)
     return exc;
 }
 
+/* Whether an exception is the same cancellation once more: anyio's scopes cancel a task in each turn of the loop until
+ * they have been left, always with the same text, which names the scope. */
+static bool is_repeated(PyObject *first, PyObject *exc)
+{
+    PyObject *texts[2] = {NULL, NULL};
+    PyObject *both[2] = {first, exc};
+    for (int i = 0; i < 2; i++) {
+        if (!PyExceptionInstance_Check(both[i]))
+            return false;
+        PyObject *args = ((PyBaseExceptionObject *)both[i])->args;
+        if (args && PyTuple_GET_SIZE(args) == 1 && PyUnicode_Check(PyTuple_GET_ITEM(args, 0)))
+            texts[i] = PyTuple_GET_ITEM(args, 0);
+    }
+    if (!texts[0] || !texts[1] || PyUnicode_Compare(texts[0], texts[1]) != 0)
+        return false;
+    const char *text = PyUnicode_AsUTF8(texts[0]);
+    PyErr_Clear();
+    return text && strncmp(text, "Cancelled ", 10) == 0 && strstr(text, " cancel scope ");
+}
+
 static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     lp_call *call = (lp_call *)op;
@@ -507,7 +608,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
         lp_exc_give(exc);
         return NULL;
     }
-    const char *outcome = call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
+    const char *outcome = outcome_now(call);
     switch (call->phase) {
     case LP_NEW:
         if (call->awaited && (call->op->flags & (LP_OP_SHIELD | LP_OP_DETACH)) == LP_OP_SHIELD) {
@@ -527,17 +628,10 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             outcome = step == LP_DONE ? "applied" : "not applied";
             break;
         }
-        outcome = "not applied";
-        break;
-    case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */
-        outcome = call->begun ? "applied" : "not applied";
         break;
     case LP_WAITING:
-        if (call->finished) {
-            outcome = outcome_name(call->outcome);
-        } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
-            outcome = "not applied";
-        } else if (!call->thrown && !(call->op->flags & LP_OP_DETACH)) {
+        if (!call->finished && call->list && !(call->op->flags & LP_OP_DETACH) &&
+            (!call->thrown || is_repeated(call->thrown, exc))) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
             PyObject *future = new_future(call);
@@ -545,7 +639,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
                 Py_DECREF(exc);
                 return NULL;
             }
-            call->thrown = exc;
+            Py_XSETREF(call->thrown, exc);
             return future;
         }
         break;
@@ -651,6 +745,7 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->argument);
     Py_VISIT((PyObject *)call->loop);
     Py_VISIT(call->future);
+    Py_VISIT(call->trap);
     Py_VISIT(call->result);
     Py_VISIT(call->kept);
     Py_VISIT(call->thrown);
@@ -673,6 +768,7 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->argument);
     Py_CLEAR(call->loop);
     Py_CLEAR(call->future);
+    Py_CLEAR(call->trap);
     Py_CLEAR(call->result);
     Py_CLEAR(call->kept);
     Py_CLEAR(call->thrown);

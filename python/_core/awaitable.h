@@ -14,6 +14,7 @@ typedef enum lp_step {
     LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
     LP_YIELD = 2,  /* let the loop turn once; finish() follows */
     LP_TURN = 4,   /* not begun: let the loop turn first */
+    LP_OWED = 5,   /* under trio: done, but its task was cancelled */
     LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
 } lp_step;
 
@@ -37,11 +38,12 @@ typedef struct lp_op {
     unsigned flags;
 } lp_op;
 
-/* NEW -> (WAITING | YIELDED)* -> DONE */
+/* NEW -> (WAITING | YIELDED)* -> DELIVERING? -> OVER */
 enum {
     LP_NEW,
     LP_WAITING,
     LP_YIELDED,
+    LP_DELIVERING, /* under trio: done, and its task is cancelled */
     LP_OVER
 };
 
@@ -56,10 +58,11 @@ struct lp_call {
 
     /* GIL, the loop that awaits it */
     lp_loop *loop;
-    PyObject *future;   /* what the task waits for */
+    PyObject *future;   /* what the task waits for; under trio the task */
+    PyObject *trap;     /* under trio: its coroutine in which the task waits (trio.c) */
     PyObject *result;   /* being made; given to the awaiter in the end */
     PyObject *kept;     /* the result again, for `async with` */
-    PyObject *thrown;   /* the CancelledError to raise once the outcome is known */
+    PyObject *thrown;   /* the CancelledError to raise once the outcome is known; or what raises trio's */
     PyObject *iterator; /* executemany: where the rows come from */
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
     PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
@@ -78,6 +81,7 @@ struct lp_call {
     bool running;        /* inside a step: no step inside a step */
     bool finished;       /* the request has called back */
     bool keep;           /* entered by `async with` */
+    bool owed;           /* under trio: begun though its task is cancelled, which is to be told so */
     bool begun;          /* the statement itself was submitted */
     lp_call *behind;     /* a fetch: the next one that waits for the same batch; owned */
     bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */

@@ -195,6 +195,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
+#define X(name) Py_VISIT(st->trio.name);
+    LP_TRIO(X)
+#undef X
     Py_VISIT(st->cancelled_error);
     Py_VISIT(st->get_running_loop);
     Py_VISIT(st->holder_type);
@@ -224,6 +227,9 @@ static int module_clear(PyObject *module)
 #undef X
 #define X(name) Py_CLEAR(st->names.name);
     LP_NAMES(X)
+#undef X
+#define X(name) Py_CLEAR(st->trio.name);
+    LP_TRIO(X)
 #undef X
     Py_CLEAR(st->cancelled_error);
     Py_CLEAR(st->get_running_loop);

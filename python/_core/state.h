@@ -10,7 +10,8 @@
  *   sqlite_table.c    the interpreter's own SQLite            errors.c   ll_error -> sqlite3's exceptions
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
- *   awaitable.c       the one awaitable
+ *   helper.c          a thread for loops without add_reader()
+ *   awaitable.c       the one awaitable          trio.c     waiting as trio wants it
  *   aconn.c aopen.c   Connection, and how it is opened
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
  *
@@ -33,6 +34,7 @@
     X(add_reader)                     \
     X(autocommit)                     \
     X(call_soon)                      \
+    X(call_soon_threadsafe)           \
     X(check_same_thread)              \
     X(close)                          \
     X(commit)                         \
@@ -58,6 +60,7 @@
     X(text_factory)                   \
     X(timeout)                        \
     X(total_changes)                  \
+    X(trio)                           \
     X(uri)
 
 /* Classes and functions of the sqlite3 module, under their own names. */
@@ -79,6 +82,21 @@
     X(connect)           \
     X(converters)
 
+/* What is used of trio, from looplite._trio; filled when trio was imported by somebody. The last one is the mark. */
+#define LP_TRIO(X)                \
+    X(FAILED)                     \
+    X(SUCCEEDED)                  \
+    X(cancel_shielded_checkpoint) \
+    X(checkpoint)                 \
+    X(current_effective_deadline) \
+    X(current_task)               \
+    X(current_trio_token)         \
+    X(is_guest_task)              \
+    X(reschedule)                 \
+    X(reschedule_guest)           \
+    X(wait_task_rescheduled)      \
+    X(Host)
+
 typedef struct lp_call lp_call;
 typedef struct lp_loop lp_loop;
 
@@ -96,6 +114,11 @@ typedef struct lp_state {
         LP_NAMES(X)
 #undef X
     } names;
+    struct {
+#define X(name) PyObject *name;
+        LP_TRIO(X)
+#undef X
+    } trio;                     /* GIL; NULL until it is needed */
     PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *get_running_loop; /* asyncio's own, that gives None instead of raising */
     Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
