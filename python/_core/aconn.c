@@ -201,6 +201,11 @@ static void close_record(lp_call *call)
     if (conn->phase == LP_CONN_CLOSING) {
         conn->phase = LP_CONN_CLOSED;
         unlink_conn(conn);
+        /* (A descriptor that is watched by the loop itself stays for the next connection.) */
+        if (conn->home && conn->home->helper.serving) {
+            lp_loop_count(conn->home, -1);
+            Py_CLEAR(conn->home);
+        }
     }
 }
 
@@ -209,16 +214,12 @@ static lp_step close_finish(lp_call *call)
     lp_conn *conn = (lp_conn *)call->owner;
     if (!call->begun)
         return close_start(call);
-    lp_loop *home = (lp_loop *)Py_XNewRef((PyObject *)conn->home);
-    bool raised = conn->opener && lp_opener_raise(conn->opener);
-    PyObject *exc = raised ? lp_exc_take() : NULL;
+    if (conn->opener && lp_opener_raise(conn->opener)) {
+        lp_conn_let_go(conn);
+        return LP_ERROR;
+    }
     lp_conn_let_go(conn);
-    if (home && home->helper.stopping) /* gone before close() returns */
-        lp_helper_stop(home, true);
-    Py_XDECREF((PyObject *)home);
-    if (exc)
-        lp_exc_give(exc);
-    return raised || lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
+    return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
 
 static const lp_op op_close = {

@@ -429,6 +429,8 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     if (self->engine && self->reading && self->connections == 0 &&
         ll_engine_outstanding(self->engine) == 0)
         unwatch(self);
+    if (self->helper.stopping && self->helper.serving) /* gone before a close() returns */
+        lp_helper_stop(self, true);
     if (status < 0)
         lp_raise_refused(self->st, status);
     Py_DECREF(op);
