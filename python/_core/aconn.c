@@ -20,6 +20,7 @@
 
 #include "acursor.h"
 #include "errors.h"
+#include "hook.h"
 
 #include <string.h>
 
@@ -189,6 +190,10 @@ static lp_step close_start(lp_call *call)
         return LP_YIELD;
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
+    ll_conn_state state;
+    ll_conn_get_state(conn->handle, &state);
+    if (state.idle && conn->phase == LP_CONN_OPEN)
+        lp_watch(conn->st, "closing", call->owner);
     conn->phase = LP_CONN_CLOSING;
     Py_CLEAR(conn->sqlite);
     call->begun = true;
@@ -264,6 +269,8 @@ static lp_step txn_start(lp_call *call, txn_fn end)
         return LP_DONE;
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
+    if (LP_UNLIKELY(conn->on_statement != NULL))
+        lp_hook_arm(call, conn->on_statement, &how);
     call->begun = true;
     call->limit = mode == 0;
     return lp_call_submitted(call, end(conn->handle, &how, &call->request));
@@ -515,6 +522,25 @@ static PyObject *get_connector(PyObject *op, void *unused)
     return Py_NewRef(what ? what : Py_None);
 }
 
+static PyObject *get_on_statement(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *hook = ((lp_conn *)op)->on_statement;
+    return Py_NewRef(hook ? hook : Py_None);
+}
+
+static int set_on_statement(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    if (value && value != Py_None && !PyCallable_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "on_statement must be a callable or None, not %.200s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    Py_XSETREF(((lp_conn *)op)->on_statement, value == Py_None ? NULL : Py_XNewRef(value));
+    return 0;
+}
+
 static PyGetSetDef conn_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
@@ -526,6 +552,8 @@ static PyGetSetDef conn_getset[] = {
      "Rows changed since the connection was opened, as of the last statement that finished.",
      total_changes},
     {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
+    {"on_statement", get_on_statement, set_on_statement,
+     "Is called with a Statement after each statement; None: nobody is.", NULL},
     {"isolation_level", get_forwarded, set_forwarded,
      "Which transaction begins before a statement that writes; None: none.", isolation_level},
     {"row_factory", get_forwarded, set_forwarded,
@@ -569,6 +597,7 @@ static int conn_init(PyObject *op, PyObject *args, PyObject *kwargs)
     conn->st = PyModule_GetState(module);
     Py_XSETREF(conn->connector, Py_NewRef(what));
     conn->chunk = chunk;
+    lp_watch(conn->st, "connection made", op);
     return 0;
 }
 
@@ -579,6 +608,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(conn->module);
     Py_VISIT(conn->connector);
     Py_VISIT(conn->dict);
+    Py_VISIT(conn->on_statement);
     Py_VISIT(conn->sqlite);
     Py_VISIT((PyObject *)conn->home);
     return 0;
@@ -589,6 +619,7 @@ static int conn_clear(PyObject *op)
     lp_conn *conn = (lp_conn *)op;
     Py_CLEAR(conn->connector);
     Py_CLEAR(conn->dict);
+    Py_CLEAR(conn->on_statement);
     return 0;
 }
 
@@ -598,6 +629,7 @@ static void conn_finalize(PyObject *op)
     if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation)
         return;
     PyObject *exc = lp_exc_take();
+    lp_watch(conn->st, "dropped", op);
     if (PyErr_ResourceWarning(op, 1,
                               "%R was deleted before being closed. Please use 'async with' or "
                               "'.close()' to close the connection properly.",

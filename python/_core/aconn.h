@@ -31,6 +31,7 @@ struct lp_conn {
     lp_opener *opener;
     PyObject *sqlite;          /* the sqlite3.Connection, while open */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
+    PyObject *on_statement;    /* is told of each statement (hook.c), or NULL */
     const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
     uint64_t generation;       /* of the process (fork) that opened it */

@@ -29,6 +29,7 @@
 #include "awaitable.h"
 
 #include "errors.h"
+#include "hook.h"
 #include "trio.h"
 
 /* ---- lists of calls ---------------------------------------------------------------------------- */
@@ -67,6 +68,7 @@ void lp_calls_orphan(lp_state *st, lp_call **list)
         call->phase = LP_OVER;
         Py_CLEAR(call->future);
         Py_CLEAR(call->trap);
+        Py_CLEAR(call->hook); /* there is no loop to be told on */
         if (call->op->cancelled)
             call->op->cancelled(call);
         link_call(call, &st->orphans);
@@ -142,6 +144,8 @@ static void on_done(ll_request *request, void *user)
     unlink_call(call);
     settle(call);
     resolve(call);
+    if (LP_UNLIKELY(call->hook != NULL))
+        lp_hook_tell(call);
     Py_DECREF((PyObject *)call);
 }
 
@@ -165,12 +169,17 @@ lp_step lp_call_submitted(lp_call *call, ll_status status)
 {
     if (status == LL_PENDING) {
         link_call(call, &call->loop->pending);
+        if (LP_UNLIKELY(call->hook != NULL))
+            lp_hook_keep_context(call);
         return LP_WAIT;
     }
     if (status == LL_OK) {
         settle(call);
+        if (LP_UNLIKELY(call->hook != NULL))
+            lp_hook_tell(call);
         return LP_AGAIN;
     }
+    Py_CLEAR(call->hook); /* nothing was run */
     lp_raise_refused(call->st, status);
     return LP_ERROR;
 }
@@ -241,7 +250,7 @@ static void raise_cancelled(lp_call *call, PyObject *exc, const char *outcome)
     lp_exc_give(exc);
 }
 
-static const char *outcome_name(ll_outcome outcome)
+const char *lp_outcome_name(ll_outcome outcome)
 {
     switch (outcome) {
     case LL_APPLIED:
@@ -358,7 +367,7 @@ static const char *outcome_now(const lp_call *call)
         return "applied";
     case LP_WAITING:
         if (call->finished)
-            return outcome_name(call->outcome);
+            return lp_outcome_name(call->outcome);
         if (!call->list) /* nothing of its own is in flight: it waits for another call */
             return "not applied";
         break;
@@ -411,7 +420,7 @@ static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
             call->thrown = NULL;
             if (!PyExceptionInstance_Check(exc))
                 exc = lp_trio_raised(exc);
-            raise_cancelled(call, exc, outcome_name(call->outcome));
+            raise_cancelled(call, exc, lp_outcome_name(call->outcome));
             step = LP_ERROR;
         } else {
             step = finish(call);
@@ -752,6 +761,8 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->iterator);
     Py_VISIT(call->late);
     Py_VISIT(call->target);
+    Py_VISIT(call->hook);
+    Py_VISIT(call->context);
     return lp_params_traverse(&call->params, visit, arg);
 }
 
@@ -775,6 +786,8 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->iterator);
     Py_CLEAR(call->late);
     Py_CLEAR(call->target);
+    Py_CLEAR(call->hook);
+    Py_CLEAR(call->context);
     return 0;
 }
 

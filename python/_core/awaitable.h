@@ -83,6 +83,8 @@ struct lp_call {
     bool keep;           /* entered by `async with` */
     bool owed;           /* under trio: begun though its task is cancelled, which is to be told so */
     bool begun;          /* the statement itself was submitted */
+    PyObject *hook;      /* whom to tell of the statement (hook.c), or NULL */
+    PyObject *context;   /* the contextvars to tell it in; NULL: those of now */
     lp_call *behind;     /* a fetch: the next one that waits for the same batch; owned */
     bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
@@ -107,6 +109,9 @@ lp_step lp_call_submitted(lp_call *call, ll_status status);
 
 /* Raises if the request failed. 0: it did not. */
 int lp_call_check(lp_call *call);
+
+/* "applied", "not applied", "unknown". */
+const char *lp_outcome_name(ll_outcome outcome);
 
 /* Whether nobody waits for the answer any more. */
 static inline bool lp_call_is_lost(const lp_call *call)

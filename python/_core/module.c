@@ -15,6 +15,7 @@
 #include "acursor.h"
 #include "adopt.h"
 #include "awaitable.h"
+#include "hook.h"
 #include "info.h"
 #include "loop.h"
 #include "sqlite_table.h"
@@ -44,6 +45,24 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     lp_loops_forget(st);
     lp_conns_forget(st);
     Py_RETURN_NONE;
+}
+
+void lp_watch_tell(lp_state *st, const char *what, PyObject *object)
+{
+    PyObject *watch = Py_NewRef(st->watch);
+    PyObject *done = PyObject_CallFunction(watch, "sO", what, object);
+    if (!done)
+        PyErr_WriteUnraisable(watch);
+    Py_XDECREF(done);
+    Py_DECREF(watch);
+}
+
+static PyObject *module_watch(PyObject *module, PyObject *watch)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *before = st->watch;
+    st->watch = watch == Py_None ? NULL : Py_NewRef(watch);
+    return before ? before : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(
@@ -81,6 +100,9 @@ static PyObject *module_engine_info(PyObject *module, PyObject *args, PyObject *
 static PyMethodDef module_methods[] = {
     {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
     {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
+    {"_watch", module_watch, METH_O,
+     "_watch(callable, /)\n--\n\nHas it told what is made and dropped; gives the one before. For "
+     "looplite.testing."},
     {"stats", module_stats, METH_NOARGS, stats_doc},
     {"engine_info", (PyCFunction)(void (*)(void))module_engine_info, METH_VARARGS | METH_KEYWORDS,
      engine_info_doc},
@@ -172,7 +194,7 @@ static int module_exec(PyObject *module)
     }
     if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
         lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
-        lp_cursor_init(module, st) < 0)
+        lp_cursor_init(module, st) < 0 || lp_hook_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
@@ -192,6 +214,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->cursor_type);
     Py_VISIT(st->rows_type);
     Py_VISIT(st->connector_type);
+    Py_VISIT(st->statement_type);
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
@@ -204,6 +227,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->loops);
     Py_VISIT(st->shapes);
     Py_VISIT(st->memory);
+    Py_VISIT(st->watch);
     return 0;
 }
 
@@ -214,6 +238,7 @@ static int module_clear(PyObject *module)
     lp_spares_free(&st->cursors);
     Py_CLEAR(st->shapes);
     Py_CLEAR(st->memory);
+    Py_CLEAR(st->watch);
     Py_CLEAR(st->loops);
     Py_CLEAR(st->call_type);
     Py_CLEAR(st->ready_type);
@@ -222,6 +247,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->cursor_type);
     Py_CLEAR(st->rows_type);
     Py_CLEAR(st->connector_type);
+    Py_CLEAR(st->statement_type);
 #define X(name) Py_CLEAR(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X

@@ -11,6 +11,7 @@
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   helper.c          a thread for loops without add_reader()
+ *   hook.c            who is told of statements
  *   awaitable.c       the one awaitable          trio.c     waiting as trio wants it
  *   aconn.c aopen.c   Connection, and how it is opened
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
@@ -33,6 +34,7 @@
     X(_turn)                          \
     X(add_reader)                     \
     X(autocommit)                     \
+    X(call_exception_handler)         \
     X(call_soon)                      \
     X(call_soon_threadsafe)           \
     X(check_same_thread)              \
@@ -52,6 +54,7 @@
     X(isolation_level)                \
     X(keys)                           \
     X(looplite_outcome)               \
+    X(on_statement)                   \
     X(remove_reader)                  \
     X(row_factory)                    \
     X(set_result)                     \
@@ -103,7 +106,7 @@ typedef struct lp_loop lp_loop;
 typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
-        *connector_type;
+        *connector_type, *statement_type;
     struct {
 #define X(name) PyObject *name;
         LP_SQLITE3(X)
@@ -137,6 +140,7 @@ typedef struct lp_state {
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
     uint64_t generation;   /* counts up in the child of a fork */
+    PyObject *watch;       /* looplite.testing's: is told what is made and dropped; or NULL */
     int exiting;           /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
@@ -155,6 +159,14 @@ int lp_loop_init(PyObject *module, lp_state *st);
 int lp_adopt_init(PyObject *module, lp_state *st);
 int lp_conn_init(PyObject *module, lp_state *st);
 int lp_cursor_init(PyObject *module, lp_state *st);
+
+/* Tells st->watch, if there is one, what has happened to an object. */
+void lp_watch_tell(lp_state *st, const char *what, PyObject *object);
+static inline void lp_watch(lp_state *st, const char *what, PyObject *object)
+{
+    if (LP_UNLIKELY(st->watch != NULL))
+        lp_watch_tell(st, what, object);
+}
 
 /* Finds the interpreter's SQLite and hands it to the core; sets st->sqlite_way. 0, or -1 with an
  * ImportError that names what was tried. */

@@ -26,7 +26,16 @@ from sqlite3 import (
     threadsafety,
 )
 
-from looplite._core import Connection, Cursor, Result, __version__, connect, engine_info, stats
+from looplite._core import (
+    Connection,
+    Cursor,
+    Result,
+    Statement,
+    __version__,
+    connect,
+    engine_info,
+    stats,
+)
 
 __all__ = [
     "Connection",
@@ -42,6 +51,7 @@ __all__ = [
     "ProgrammingError",
     "Result",
     "Row",
+    "Statement",
     "Warning",
     "__version__",
     "apilevel",

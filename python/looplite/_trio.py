@@ -12,6 +12,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import trio
 from trio.lowlevel import (
@@ -113,6 +114,10 @@ class Host:
         if token is None:
             raise RuntimeError("Event loop is closed")
         token.run_sync_soon(self._run, callback)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        logging.getLogger("looplite").error(context["message"], exc_info=error)
 
     def _spawn(self, *task: object) -> None:
         try:
