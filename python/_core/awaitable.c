@@ -208,7 +208,8 @@ static void over(lp_call *call)
     call->phase = LP_OVER;
     sate(call);
     Py_CLEAR(call->future);
-    Py_CLEAR(call->trap);
+    if (LP_UNLIKELY(call->uncommon))
+        Py_CLEAR(call->trap);
     Py_CLEAR(call->thrown);
     if (!call->list) {
         lp_params_done(&call->params);
@@ -303,6 +304,8 @@ static lp_step start(lp_call *call, bool now)
         PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
         return LP_ERROR;
     }
+    if (LP_UNLIKELY(call->loop && call->loop->host && !call->loop->engine) && !call->starving)
+        Py_CLEAR(call->loop); /* it gave way in a trio run that is ending */
     if (!call->loop)
         call->loop = lp_loop_running(call->st);
     if (!call->loop)
@@ -349,10 +352,13 @@ static lp_step still_waiting(lp_call *call)
     return is_done == 1 ? LP_WAIT : LP_SHUN;
 }
 
-/* The steps that give something to the loop. */
-static bool suspends(lp_step step)
+/* `given` goes to the loop, unless it could not be made. */
+static PySendResult suspended(lp_call *call, const PyObject *given)
 {
-    return step == LP_WAIT || step == LP_TURN || step == LP_YIELD || step == LP_OWED;
+    if (given)
+        return PYGEN_NEXT;
+    detach(call);
+    return PYGEN_ERROR;
 }
 
 /* What became of it, if it is given up now. */
@@ -440,27 +446,29 @@ static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
     while (step == LP_AGAIN)
         step = finish(call);
     PySendResult sent = PYGEN_ERROR;
-    if (LP_UNLIKELY(call->owed) && step == LP_DONE) {
-        call->owed = false;
-        call->phase = LP_DELIVERING;
-        step = LP_OWED;
-    }
     switch (step) {
     case LP_WAIT:
         *ret = new_future(call);
+        sent = suspended(call, *ret);
         break;
     case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
         give_way(call);
         *ret = new_turn(call);
+        sent = suspended(call, *ret);
         break;
     case LP_YIELD:
         call->phase = LP_YIELDED;
         *ret = new_turn(call);
-        break;
-    case LP_OWED:
-        *ret = lp_trio_deliver(call);
+        sent = suspended(call, *ret);
         break;
     case LP_DONE:
+        if (LP_UNLIKELY(call->owed)) {
+            call->owed = false;
+            call->phase = LP_DELIVERING;
+            *ret = lp_trio_deliver(call);
+            sent = suspended(call, *ret);
+            break;
+        }
         *ret = call->result ? call->result : Py_NewRef(Py_None);
         call->result = NULL;
         if (call->keep)
@@ -473,12 +481,6 @@ static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
     default:
         over(call);
         break;
-    }
-    if (suspends(step)) {
-        if (*ret)
-            sent = PYGEN_NEXT;
-        else
-            detach(call);
     }
     call->running = false;
     Py_DECREF((PyObject *)call);
@@ -779,15 +781,17 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->argument);
     Py_CLEAR(call->loop);
     Py_CLEAR(call->future);
-    Py_CLEAR(call->trap);
     Py_CLEAR(call->result);
     Py_CLEAR(call->kept);
     Py_CLEAR(call->thrown);
     Py_CLEAR(call->iterator);
     Py_CLEAR(call->late);
     Py_CLEAR(call->target);
-    Py_CLEAR(call->hook);
-    Py_CLEAR(call->context);
+    if (LP_UNLIKELY(call->uncommon)) {
+        Py_CLEAR(call->trap);
+        Py_CLEAR(call->hook);
+        Py_CLEAR(call->context);
+    }
     return 0;
 }
 

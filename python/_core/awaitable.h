@@ -14,7 +14,6 @@ typedef enum lp_step {
     LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
     LP_YIELD = 2,  /* let the loop turn once; finish() follows */
     LP_TURN = 4,   /* not begun: let the loop turn first */
-    LP_OWED = 5,   /* under trio: done, but its task was cancelled */
     LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
 } lp_step;
 
@@ -81,6 +80,7 @@ struct lp_call {
     bool running;        /* inside a step: no step inside a step */
     bool finished;       /* the request has called back */
     bool keep;           /* entered by `async with` */
+    bool uncommon;       /* trap, hook or context were set */
     bool owed;           /* under trio: begun though its task is cancelled, which is to be told so */
     bool begun;          /* the statement itself was submitted */
     PyObject *hook;      /* whom to tell of the statement (hook.c), or NULL */

@@ -41,6 +41,7 @@ static char type_name[] = "looplite.Statement",
 void lp_hook_arm(lp_call *call, PyObject *hook, ll_submit *how)
 {
     how->flags |= LL_SUBMIT_TIMED;
+    call->uncommon = true;
     Py_XSETREF(call->hook, Py_NewRef(hook));
 }
 

@@ -439,13 +439,18 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Whoever has watched the descriptor for us, a task of a trio run, has ended. */
+/* A trio run is ending: the tasks that served us have ended. What is in flight gets the helper thread; else this is
+ * the end of the engine. (If the run's last generators need one they get another.) */
 static PyObject *loop_unwatched(PyObject *op, PyObject *unused)
 {
     (void)unused;
     lp_loop *self = (lp_loop *)op;
+    if (!self->engine || self->helper.serving)
+        Py_RETURN_NONE;
     self->reading = false;
-    if (self->engine && ll_engine_outstanding(self->engine) > 0 && lp_loop_watch(self) < 0)
+    if (ll_engine_outstanding(self->engine) == 0)
+        lp_loop_end(self);
+    else if (lp_loop_watch(self) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -485,7 +490,7 @@ static PyMethodDef loop_methods[] = {
     {"_turn", loop_turn, METH_NOARGS, "The loop has come round: its time is whole again."},
     {"_gone", loop_gone, METH_O, "The event loop object has been freed."},
     {"_serve", lp_helper_serve, METH_NOARGS, "Watches the descriptor: a thread's function."},
-    {"_unwatched", loop_unwatched, METH_NOARGS, "The descriptor is not watched any more."},
+    {"_unwatched", loop_unwatched, METH_NOARGS, "The run is ending; nobody watches any more."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -105,6 +105,7 @@ static PyObject *enter(lp_call *call, PyObject *trap)
         return NULL;
     PySendResult sent = PyIter_Send(trap, Py_None, &message);
     if (sent == PYGEN_NEXT) {
+        call->uncommon = true;
         Py_XSETREF(call->trap, trap);
         return message;
     }

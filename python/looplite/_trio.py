@@ -85,6 +85,9 @@ class Host:
     def add_reader(self, fd: int, callback: _Callback) -> None:
         if self._ending:
             raise NotImplementedError
+        if not self._has_caller:  # also for the sake of the run's end, which it notices
+            self._spawn(self._call)
+            self._has_caller = True
         self._reader = trio.CancelScope()
         self._spawn(self._read, fd, callback, self._reader)
 
@@ -95,13 +98,7 @@ class Host:
 
     def call_soon(self, callback: _Callback) -> None:
         """In the next turn of the run: a task that was rescheduled is not run in the present one."""
-        if not self._has_caller and not self._ending:
-            try:
-                self._spawn(self._call)
-                self._has_caller = True
-            except NotImplementedError:
-                pass
-        if not self._has_caller:
+        if not self._has_caller:  # nothing was read yet, or the run is ending
             self.call_soon_threadsafe(callback)
             return
         self._due.append(callback)
@@ -155,8 +152,10 @@ class Host:
         finally:
             self._caller = None
             self._has_caller = False
+            self._ending = True
+            if self._reader is None:
+                self._run(self._unwatched)
 
     def _abort(self, _: object) -> Abort:
         self._caller = None
-        self._ending = True
         return SUCCEEDED

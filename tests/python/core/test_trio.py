@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support import ENDLESS, lib, looplite_only
+from support.guard import descriptors
 from support.locks import make, rows, write_lock
 from support.loops import settled
 from support.scripts import ran_clean, run_script
@@ -334,6 +335,36 @@ def test_the_end_of_a_run_frees_its_engine(table: Path) -> None:
         trio.run(main)
     gc.collect()
     assert not [token for token in tokens if token() is not None]
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_the_end_of_a_run_whose_token_is_kept(table: Path, is_open: bool) -> None:
+    """The engine goes with the run, not with whoever remembers it (the guard looks at the descriptors)."""
+    kept: list[Any] = []
+
+    def engines() -> int:
+        return sum(each == "anon_inode:[eventpoll]" for each in descriptors().values())
+
+    async def main() -> None:
+        kept.append(trio.lowlevel.current_trio_token())
+        db = await lib.connect(table)
+        await db.execute_fetchall("SELECT 1")
+        if is_open:
+            kept.append(db)
+        else:
+            await db.close()
+
+    async def closing() -> None:
+        kept.append(trio.lowlevel.current_trio_token())
+        await kept[1].close()
+
+    gc.collect()
+    before = engines()
+    trio.run(main)
+    assert engines() <= max(before, 1)  # the root's
+    if is_open:
+        trio.run(closing)
+        assert engines() <= max(before, 1)
 
 
 def test_outside_any_run(table: Path) -> None:
