@@ -1,4 +1,4 @@
-"""Statements in the log of a program, the slow ones and those that failed: Connection.on_statement."""
+"""Statements in the log of a program, with those that failed: Connection.on_statement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def log_statement(statement: looplite.Statement) -> None:
         log.info("%s: cancelled, %s", statement.sql, statement.applied)
     else:
         slow = statement.duration_ns > 100_000_000
-        log.log(logging.WARNING if slow else logging.INFO, "%s: %s rows", statement.sql, statement.rows)
+        log.log(
+            logging.WARNING if slow else logging.INFO, "%s: %s rows", statement.sql, statement.rows
+        )
 
 
 async def main() -> None:

@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import looplite
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
-
-import looplite
 
 
 def span_per_statement(tracer: trace.Tracer, name: str) -> Callable[[looplite.Statement], None]:

@@ -1,10 +1,9 @@
-"""The same calls under trio: a nursery, a timeout, and what a cancelled statement says of itself."""
+"""The same calls under trio: a nursery, a timeout, and what became of a cancelled statement."""
 
 from __future__ import annotations
 
-import trio
-
 import looplite
+import trio
 
 
 async def main() -> None:
@@ -19,7 +18,9 @@ async def main() -> None:
                 nursery.start_soon(add, number)
         print("notes:", await db.execute_fetchall("SELECT count(*) FROM note"))
 
-        endless = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+        endless = (
+            "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+        )
         with trio.move_on_after(0.1):
             try:
                 await db.execute(endless)

@@ -24,6 +24,8 @@
 
 #include <string.h>
 
+static void conn_finalize(PyObject *op);
+
 /* ---- what others ask --------------------------------------------------------------------------- */
 
 int lp_conn_need(const lp_conn *conn)
@@ -155,6 +157,18 @@ void lp_conns_interrupt(lp_state *st)
     for (lp_conn *conn = st->conns; conn; conn = conn->next)
         if (conn->handle && ll_conn_interrupt(conn->handle) < 0)
             break;
+}
+
+void lp_conns_warn(lp_state *st)
+{
+    PyObject *open = PyList_New(0); /* a warning may run anything */
+    for (lp_conn *conn = st->conns; open && conn; conn = conn->next)
+        if (Py_REFCNT((PyObject *)conn) > 0 && PyList_Append(open, (PyObject *)conn) < 0)
+            PyErr_Clear();
+    for (Py_ssize_t i = 0; open && i < PyList_GET_SIZE(open); i++)
+        conn_finalize(PyList_GET_ITEM(open, i));
+    Py_XDECREF(open);
+    PyErr_Clear();
 }
 
 void lp_conns_forget(lp_state *st)
@@ -626,8 +640,10 @@ static int conn_clear(PyObject *op)
 static void conn_finalize(PyObject *op)
 {
     lp_conn *conn = (lp_conn *)op;
-    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation)
+    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation ||
+        conn->warned)
         return;
+    conn->warned = true;
     PyObject *exc = lp_exc_take();
     lp_watch(conn->st, "dropped", op);
     if (PyErr_ResourceWarning(op, 1,

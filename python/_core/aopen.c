@@ -175,7 +175,10 @@ static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwar
     struct {
         const char *name;
         PyObject **value;
-    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop}, {"on_statement", &hook}};
+    } ours[] = {{"database", &database},
+                {"iter_chunk_size", &chunk},
+                {"loop", &loop},
+                {"on_statement", &hook}};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
         if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)

@@ -577,26 +577,6 @@ PyObject *lp_exception_of(PyObject *const *args, Py_ssize_t count)
     return exc;
 }
 
-/* Whether an exception is the same cancellation once more: anyio's scopes cancel a task in each turn of the loop until
- * they have been left, always with the same text, which names the scope. */
-static bool is_repeated(PyObject *first, PyObject *exc)
-{
-    PyObject *texts[2] = {NULL, NULL};
-    PyObject *both[2] = {first, exc};
-    for (int i = 0; i < 2; i++) {
-        if (!PyExceptionInstance_Check(both[i]))
-            return false;
-        PyObject *args = ((PyBaseExceptionObject *)both[i])->args;
-        if (args && PyTuple_GET_SIZE(args) == 1 && PyUnicode_Check(PyTuple_GET_ITEM(args, 0)))
-            texts[i] = PyTuple_GET_ITEM(args, 0);
-    }
-    if (!texts[0] || !texts[1] || PyUnicode_Compare(texts[0], texts[1]) != 0)
-        return false;
-    const char *text = PyUnicode_AsUTF8(texts[0]);
-    PyErr_Clear();
-    return text && strncmp(text, "Cancelled ", 10) == 0 && strstr(text, " cancel scope ");
-}
-
 static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     lp_call *call = (lp_call *)op;
@@ -642,7 +622,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
         break;
     case LP_WAITING:
         if (!call->finished && call->list && !(call->op->flags & LP_OP_DETACH) &&
-            (!call->thrown || is_repeated(call->thrown, exc))) {
+            (!call->thrown || lp_is_repeated(call->thrown, exc))) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
             PyObject *future = new_future(call);

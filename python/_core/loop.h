@@ -25,7 +25,8 @@ struct lp_loop {
     PyObject *key;      /* in st->loops */
 
     /* GIL */
-    PyObject *host;     /* under trio: what is asked in the loop's place (looplite._trio.Host); else NULL */
+    PyObject
+        *host; /* under trio: what is asked in the loop's place (looplite._trio.Host); else NULL */
     ll_engine *engine;  /* NULL once the loop is gone */
     lp_call *pending;   /* calls that an accepted request will call back; each holds a reference */
     size_t connections; /* opened from this loop and not closed */

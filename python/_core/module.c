@@ -29,6 +29,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     lp_state *st = PyModule_GetState(module);
     if (st->exiting)
         Py_RETURN_NONE;
+    lp_conns_warn(st);
     st->exiting = 1;
     lp_loops_end(st);
     lp_conns_interrupt(st);

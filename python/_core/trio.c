@@ -39,7 +39,7 @@ static int load(lp_state *st)
     }
     PyObject *module = PyImport_ImportModule("looplite._trio");
     int rc = module ? 1 : 0;
-#define X(name)                                                                         \
+#define X(name)                                                                           \
     if (rc && !st->trio.name && !(st->trio.name = PyObject_GetAttrString(module, #name))) \
         rc = 0;
     LP_TRIO(X)
@@ -110,7 +110,8 @@ static PyObject *enter(lp_call *call, PyObject *trap)
         return message;
     }
     Py_DECREF(trap);
-    if (sent == PYGEN_RETURN) { /* nothing to wait for: trio's functions used here never say so but one */
+    if (sent ==
+        PYGEN_RETURN) { /* nothing to wait for: trio's functions used here never say so but one */
         Py_DECREF(message);
         PyErr_SetString(PyExc_RuntimeError, "trio did not suspend the task");
     }
@@ -139,8 +140,9 @@ PyObject *lp_trio_wait(lp_call *call)
     lp_state *st = call->st;
     PyObject *task = PyObject_CallNoArgs(st->trio.current_task);
     PyObject *abort = task ? PyCFunction_New(&abort_def, (PyObject *)call) : NULL;
-    PyObject *message =
-        abort ? enter(call, PyObject_CallOneArg(st->trio.wait_task_rescheduled, abort)) : NULL;
+    PyObject *message = abort
+                          ? enter(call, PyObject_CallOneArg(st->trio.wait_task_rescheduled, abort))
+                          : NULL;
     Py_XDECREF(abort);
     if (message) {
         Py_XSETREF(call->future, Py_NewRef(task));
@@ -200,6 +202,25 @@ PySendResult lp_trio_resume(lp_call *call, PyObject *value, PyObject **ret, bool
     else
         *ret_raised = true;
     return sent;
+}
+
+/* (anyio's scopes name themselves in the text.) */
+bool lp_is_repeated(PyObject *first, PyObject *exc)
+{
+    PyObject *texts[2] = {NULL, NULL};
+    PyObject *both[2] = {first, exc};
+    for (int i = 0; i < 2; i++) {
+        if (!PyExceptionInstance_Check(both[i]))
+            return false;
+        PyObject *args = ((PyBaseExceptionObject *)both[i])->args;
+        if (args && PyTuple_GET_SIZE(args) == 1 && PyUnicode_Check(PyTuple_GET_ITEM(args, 0)))
+            texts[i] = PyTuple_GET_ITEM(args, 0);
+    }
+    if (!texts[0] || !texts[1] || PyUnicode_Compare(texts[0], texts[1]) != 0)
+        return false;
+    const char *text = PyUnicode_AsUTF8(texts[0]);
+    PyErr_Clear();
+    return text && strncmp(text, "Cancelled ", 10) == 0 && strstr(text, " cancel scope ");
 }
 
 PyObject *lp_trio_raised(PyObject *raise_cancel)

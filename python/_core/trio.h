@@ -32,4 +32,8 @@ PySendResult lp_trio_resume(lp_call *call, PyObject *value, PyObject **ret, bool
  * reference it takes); a new reference. */
 PyObject *lp_trio_raised(PyObject *raise_cancel);
 
+/* Whether an exception is the same cancellation of an asyncio task once more: anyio's scopes cancel it in each turn of
+ * the loop until they have been left, always with the same text. */
+bool lp_is_repeated(PyObject *first, PyObject *exc);
+
 #endif

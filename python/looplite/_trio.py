@@ -1,9 +1,10 @@
-"""What looplite uses of trio. Imported by the extension when somebody else has imported trio, never before.
+"""What looplite uses of trio. Imported by the extension when somebody else has imported trio, never
+before.
 
-`Host` answers for one `trio.run()` what the extension otherwise asks an asyncio loop: to watch a descriptor, and to
-call a function soon. A system task does each; when the run is ending and takes no system tasks any more, `add_reader`
-says so with `NotImplementedError`, as loops without it do, and the extension's thread takes over, which comes in through
-`TrioToken.run_sync_soon`.
+`Host` answers for one `trio.run()` what the extension otherwise asks an asyncio loop: to watch a
+descriptor, and to call a function soon. A system task does each; when the run is ending and takes
+no system tasks any more, `add_reader` says so with `NotImplementedError`, as loops without it do,
+and the extension's thread takes over, which comes in through `TrioToken.run_sync_soon`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Host:
             reader.cancel()
 
     def call_soon(self, callback: _Callback) -> None:
-        """In the next turn of the run: a task that was rescheduled is not run in the present one."""
+        """In the next turn of the run: whoever is rescheduled does not run in the present one."""
         if not self._has_caller:  # nothing was read yet, or the run is ending
             self.call_soon_threadsafe(callback)
             return

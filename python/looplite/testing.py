@@ -1,21 +1,22 @@
 """Fixtures for pytest: a fresh database for each test, and a test that leaves something open fails.
 
-Not loaded by itself: installing looplite changes nobody's test runs. Say so in the top-level ``conftest.py``::
+Not loaded by itself: installing looplite changes nobody's test runs. Say so in the top-level
+``conftest.py``::
 
     pytest_plugins = ["looplite.testing"]
 
-``looplite_db`` is a new database in a file of the test's own, ``looplite_memory_db`` one in memory; both have
-``connect()``, and give a path and URI to whatever opens the database in the code under test.
-``looplite_leaks`` is part of both, and can be used alone: it looks at every connection that is made while the test runs.
-They are plain fixtures, so they work with pytest-asyncio, with anyio's and trio's plugins, and with tests that call
-``asyncio.run()``.
+``looplite_db`` is a new database in a file of the test's own, ``looplite_memory_db`` one in memory;
+both have ``connect()``, and give a path and URI to whatever opens the database in the code under
+test. ``looplite_leaks`` is part of both, and can be used alone: it looks at every connection that
+is made while the test runs. They are plain fixtures, so they work with pytest-asyncio, with anyio's
+and trio's plugins, and with tests that call ``asyncio.run()``.
 
-``@pytest.mark.looplite_allow("transaction")`` lets a test leave what it names: ``"connection"``, ``"transaction"``,
-``"cursor"``.
+``@pytest.mark.looplite_allow("transaction")`` lets a test leave what it names: ``"connection"``,
+``"transaction"``, ``"cursor"``.
 
-How it works: the extension tells `_Watch` of each connection and cursor that is made, and of each connection that is about
-to be closed or was dropped. Of each the place in the caller's code is kept, which is cheap: no source is read before
-there is something to report.
+How it works: the extension tells `_Watch` of each connection and cursor that is made, and of each
+connection that is about to be closed or was dropped. Of each the place in the caller's code is
+kept, which is cheap: no source is read before there is something to report.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from looplite._core import Connection, Cursor
 __all__ = ["Database", "looplite_db", "looplite_leaks", "looplite_memory_db"]
 
 _KINDS = ("connection", "transaction", "cursor")
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _FAILED = pytest.StashKey[bool]()
 
 
@@ -54,12 +55,12 @@ _Place = tuple[str, int, str]
 
 def _is_foreign(file: str) -> bool:
     """Whether a file is an installed package's, or Python's own."""
-    return "site-packages" in file or os.path.dirname(asyncio.__file__) in file or file[:1] == "<"  # noqa: PTH120
+    return "site-packages" in file or os.path.dirname(asyncio.__file__) in file or file[:1] == "<"
 
 
 def _place(frame: FrameType | None) -> list[_Place]:
-    """Where the caller is: the innermost line that is not looplite's; if that belongs to a package (an ORM, say), the
-    innermost one that does not, too.
+    """Where the caller is: the innermost line that is not looplite's; if that belongs to a package
+    (an ORM, say), the innermost one that does not, too.
     """
     found: list[_Place] = []
     while frame is not None:
@@ -144,8 +145,8 @@ class _Watch:
                 continue
             if seen.closed_at is not None:
                 found.append(
-                    "looplite: a connection was closed with a transaction open, which was rolled back.\nIt was "
-                    f"closed here:\n{_told(seen.closed_at)}{made}"
+                    "looplite: a connection was closed with a transaction open, which was rolled "
+                    f"back.\nIt was closed here:\n{_told(seen.closed_at)}{made}"
                 )
             elif is_open and connection is not None and _has_work(connection):
                 found.append(f"looplite: a transaction was left open on a connection.{made}")
@@ -154,8 +155,8 @@ class _Watch:
                 cursor: Cursor | None = seen.ref()
                 if cursor is not None and cursor._is_open:
                     found.append(
-                        "looplite: a cursor was neither read to its end nor closed; its statement is still open."
-                        f"\nIt was made here:\n{_told(seen.made)}"
+                        "looplite: a cursor was neither read to its end nor closed; its statement "
+                        f"is still open.\nIt was made here:\n{_told(seen.made)}"
                     )
         return found
 
@@ -177,7 +178,7 @@ class _Watch:
 
 
 def _has_work(connection: Connection) -> bool:
-    """Whether a transaction is open that somebody has begun. (With autocommit=False one always is.)"""
+    """Whether somebody has begun a transaction. (With autocommit=False one is always open.)"""
     raw = connection._connection
     if raw is None or getattr(raw, "autocommit", None) is False:
         return False
@@ -225,7 +226,7 @@ def looplite_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             gc.collect()  # what only a cycle holds is not open for long
             problems = watch.problems(allowed)
         watch.close_all()
-    # A test that has failed holds what it had open by its traceback, and has something better to say.
+    # A test that has failed holds what it had open by its traceback, and has better to say.
     if problems and not request.node.stash.get(_FAILED, False):
         pytest.fail("\n\n".join(problems), pytrace=False)
 

@@ -144,9 +144,12 @@ static void a_commit_of_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(on_the_loop),         T_TEST(on_a_worker),
-        T_TEST(nobody_asked),        T_TEST(dropped_before_it_began),
-        T_TEST(tried_on_the_loop_first), T_TEST(a_commit_of_nothing),
+        T_TEST(on_the_loop),
+        T_TEST(on_a_worker),
+        T_TEST(nobody_asked),
+        T_TEST(dropped_before_it_began),
+        T_TEST(tried_on_the_loop_first),
+        T_TEST(a_commit_of_nothing),
     };
     return T_RUN(tests);
 }

@@ -1,6 +1,6 @@
-"""When a cancellation arrives. Many calls finish inside their await and never give the task away, so asyncio has no
-chance to deliver one there: it comes with the first call that waits, at the latest when the turn's time is spent, and at
-the very latest when the task ends.
+"""When a cancellation arrives. Many calls finish inside their await and never give the task away,
+so asyncio has no chance to deliver one there: it comes with the first call that waits, at the
+latest when the turn's time is spent, and at the very latest when the task ends.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ async def warm(db: Any) -> None:
 
 
 def test_a_loop_of_inline_calls_is_told_within_the_turn(run: Run, table: Path) -> None:
-    """Not one callback of another task comes before: the call that finds the turn's time spent is told, and does not
-    begin.
+    """Not one callback of another task comes before: the call that finds the turn's time spent is
+    told, and does not begin.
     """
 
     async def main() -> None:
@@ -126,8 +126,8 @@ def test_a_task_that_never_waits_again_ends_as_cancelled(run: Run, table: Path) 
 
 
 def test_cancelled_at_each_await_in_turn(run: Run, table: Path) -> None:
-    """As SQLAlchemy's own tests do: the task is cancelled just before the n-th await of a program. It ends as cancelled,
-    and the connection is good.
+    """As SQLAlchemy's own tests do: the task is cancelled just before the n-th await of a program.
+    It ends as cancelled, and the connection is good.
     """
 
     async def program(db: Any, point: Callable[[], None]) -> None:
@@ -203,13 +203,15 @@ def test_wait_for(run: Run, table: Path) -> None:
 
 @needs_3_11
 def test_timeout_of_nothing(run: Run, table: Path) -> None:
-    """asyncio looks at a timeout when the loop turns: what does not wait is done, and a loop of such calls is ended."""
+    """asyncio looks at a timeout when the loop turns: what does not wait is done, and a loop of
+    such calls is ended.
+    """
 
     async def main() -> None:
         timeout: Any = asyncio.timeout  # type: ignore[attr-defined,unused-ignore]
         async with lib.connect(table, isolation_level=None) as db:
             await warm(db)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError):  # noqa: PT012
                 async with timeout(0):
                     while True:
                         await db.execute_fetchall("SELECT v FROM t WHERE v = 1")
@@ -226,7 +228,7 @@ def test_timeout_of_nothing(run: Run, table: Path) -> None:
 
 @needs_3_11
 def test_task_group(run: Run, table: Path) -> None:
-    """One task fails, the others are cancelled in the middle of a read, and the connection is good."""
+    """One task fails, the others are cancelled in their reads, and the connection is good."""
 
     async def main() -> None:
         async with lib.connect(table) as db:
@@ -243,7 +245,7 @@ def test_task_group(run: Run, table: Path) -> None:
                 await turns(5)
                 raise ValueError("enough")
 
-            with pytest.raises(BaseException) as info:  # noqa: PT011
+            with pytest.raises(BaseException) as info:  # noqa: PT012
                 async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
                     for work in (read, read, read, fail):
                         group.create_task(work())
@@ -268,16 +270,16 @@ def test_eager_tasks(table: Path) -> None:
             loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
             try:
 
-                async def read(number: int) -> Any:
-                    return await db.execute_fetchall("SELECT v FROM t WHERE v = ?", (number,))
+                async def read() -> Any:
+                    return await db.execute_fetchall("SELECT v FROM t WHERE v = 1")
 
                 await turns(2)
-                task = asyncio.create_task(read(1))
+                task = asyncio.create_task(read())
                 assert task.done()
                 assert task.result() == []
                 call = asyncio.create_task(db.execute_fetchall("SELECT v FROM t WHERE v = ?", (1,)))
                 assert await call == []
-                await asyncio.gather(*(read(n) for n in range(500)))
+                await asyncio.gather(*(read() for _ in range(500)))
                 await asyncio.gather(
                     *(db.execute("INSERT INTO t VALUES (?)", (n,)) for n in range(50))
                 )

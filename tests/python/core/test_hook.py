@@ -399,4 +399,3 @@ def test_under_trio(table: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [record.name for record in caplog.records] == ["looplite"] * 2
     assert all("from the hook" in str(record.exc_info) for record in caplog.records)
     caplog.clear()  # the tracebacks
-

@@ -1,4 +1,4 @@
-"""Loops that cannot watch a descriptor: served by a thread, which is there only while it is needed."""
+"""Loops that cannot watch a descriptor: served by a thread, there only while it is needed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NAME = "looplite"
 
 
 class NotImplementedLoop(asyncio.SelectorEventLoop):
-    """Says no, as asyncio's proactor loop does. What asyncio itself needs goes by the private way."""
+    """Says no, as asyncio's proactor loop does. (asyncio's own needs go by the private way.)"""
 
-    def add_reader(self, *args: Any) -> Any:
+    def add_reader(self, *args: Any) -> Any:  # type: ignore[override]
         raise NotImplementedError
 
     def remove_reader(self, *args: Any) -> Any:
@@ -190,8 +190,8 @@ def test_loops_in_several_threads(factory: Any, table: Path) -> None:
 
 @pytest.mark.parametrize("what", ["freed", "kept"])
 def test_loop_closed_with_work_in_flight(factory: Any, table: Path, what: str) -> None:
-    """The thread ends though nobody tells it: at once when the loop is freed, and when the loop is kept as soon as it
-    has looked.
+    """The thread ends though nobody tells it: at once when the loop is freed, and when the loop is
+    kept as soon as it has looked.
     """
     loop = factory()
     kept: list[Any] = []
@@ -282,10 +282,6 @@ def test_exit(tmp_path: Path, kind: str, end: str) -> None:
             loop.close()
         print([thread.name for thread in threading.enumerate()][1:])
         """,
-        "-X",
-        "dev",
-        "-W",
-        "ignore::ResourceWarning",
     )
     assert done.stdout == f"['{NAME}']\n"
     ran_clean(done)

@@ -20,7 +20,7 @@ import gc
 import looplite
 import pytest
 
-MANY = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 100000) SELECT x FROM c"
+MANY = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 99999) SELECT x FROM c"
 kept = []
 
 """
@@ -135,8 +135,10 @@ def test_next(looplite_db):
     asyncio.run(main())
 """
     )
-    line = (PREAMBLE + source).split("\n").index(
-        next(each for each in (PREAMBLE + source).split("\n") if "# HERE" in each)
+    line = (
+        (PREAMBLE + source)
+        .split("\n")
+        .index(next(each for each in (PREAMBLE + source).split("\n") if "# HERE" in each))
     )
     result = check(source)
     result.assert_outcomes(passed=2, errors=1)
@@ -293,7 +295,9 @@ def test_it(looplite_db):
 def test_a_place_behind_an_installed_package(check: Any, pytester: pytest.Pytester) -> None:
     """An ORM's line is named, and the one of the program that called it."""
     package = pytester.mkdir("site-packages") / "orm.py"
-    package.write_text("import looplite\n\nasync def opening(where):\n    return await looplite.connect(where)\n")
+    package.write_text(
+        "import looplite\n\nasync def opening(where):\n    return await looplite.connect(where)\n"
+    )
     result = check(
         """
 import sys
@@ -355,7 +359,7 @@ def test_with_other_plugins(check: Any, plugin: str) -> None:
 def test_it_is_not_loaded_by_itself(tmp_path: Path) -> None:
     """Installing looplite changes nobody's test runs."""
     (tmp_path / "test_it.py").write_text(
-        "import sys\n\ndef test_it():\n    assert not [m for m in sys.modules if m.startswith('looplite')]\n"
+        "import sys\n\ndef test_it():\n    assert not [m for m in sys.modules if m.startswith('looplite')]\n"  # noqa: E501
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"],
