@@ -23,6 +23,8 @@
  * statement: the exception then carries `looplite_outcome`. A second cancellation does not wait: the
  * outcome is "unknown". Whatever else is thrown (GeneratorExit) does not wait either.
  *
+ * Under trio a task waits in trio's own functions instead (trio.c); the states are the same.
+ *
  * References: a call whose request was accepted is in its loop's list, which holds a reference until
  * the callback. It owns the memory that the worker reads, so nothing may free it earlier: not the
  * task, not the garbage collector, not the end of the loop. */

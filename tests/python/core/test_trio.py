@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import random
 import sys
 import threading
 import weakref
@@ -616,6 +617,45 @@ def test_a_failing_task_ends_its_nursery(table: Path) -> None:
             assert await db.execute_fetchall("SELECT 1") == [(1,)]
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_cancellations_tell_the_truth(table: Path, seed: int) -> None:
+    """Inserts in scopes that are cancelled at random; the table holds what the tasks were told."""
+    draw = random.Random(seed)
+    there: set[int] = set()
+    told: set[str] = set()
+
+    async def main() -> None:
+        async with lib.connect(table, isolation_level=None) as db:
+
+            async def insert(number: int, scope: Any) -> None:
+                with scope:
+                    try:
+                        await db.execute("INSERT INTO t VALUES (?)", (number,))
+                    except trio.Cancelled as error:
+                        told.add(error.looplite_outcome)
+                        if error.looplite_outcome == "applied":
+                            there.add(number)
+                        raise
+                    there.add(number)
+
+            async with trio.open_nursery() as nursery:
+                scopes = []
+                for number in range(300):
+                    scopes.append(trio.CancelScope())
+                    nursery.start_soon(insert, number, scopes[-1])
+                    if draw.random() < 0.3:
+                        await trio.lowlevel.checkpoint()
+                    if draw.random() < 0.5:
+                        draw.choice(scopes).cancel()
+            assert await db.execute_fetchall("SELECT 1") == [(1,)]
+
+    trio.run(main)
+    found = {v for (v,) in rows(table, "SELECT v FROM t")}
+    assert found == there, f"seed {seed}"
+    assert 0 < len(found) < 300
+    assert told <= {"applied", "not applied"}
 
 
 # ---- trio as a guest ---------------------------------------------------------------------------
