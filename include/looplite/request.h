@@ -21,6 +21,7 @@ enum {
                                     the request has finished: they are not copied */
     LL_SUBMIT_SHIELD = 1u << 1,    /* cancelling or timing out never drops it: it runs and ends */
     LL_SUBMIT_NO_INLINE = 1u << 3, /* always on a worker, never on the loop itself */
+    LL_SUBMIT_TIMED = 1u << 4,     /* note when and where it ran: ll_request_get_timing() */
     LL_SUBMIT_INTERRUPT = 1u << 2  /* cancelling and deadlines interrupt it while it runs even when
                                     it writes. Inside a transaction SQLite may then roll the whole
                                     transaction back. Without this flag only reads are interrupted */
@@ -79,6 +80,26 @@ LL_API int64_t ll_request_rowid(const ll_request *request);
 /* How many parameter rows of ll_exec_many() or statements of ll_script() ran to their end.
  * Thread: any. Owns: nothing. Errors: 0 before the end. Since: 0.1 */
 LL_API size_t ll_request_progress(const ll_request *request);
+
+/* Where a request ran. */
+typedef enum ll_place {
+    LL_PLACE_NONE = 0, /* nowhere: it was dropped before it began, or there was nothing to do */
+    LL_PLACE_LOOP = 1, /* on the loop's own thread */
+    LL_PLACE_WORKER = 2
+} ll_place;
+
+/* Nanoseconds of the monotonic clock (CLOCK_MONOTONIC). */
+typedef struct ll_timing {
+    uint64_t submitted_ns;
+    uint64_t begun_ns; /* first touched SQLite; 0: never. It may have waited for a lock since */
+    uint64_t ended_ns;
+    ll_place place; /* where it ended, if it moved from the loop to a worker */
+} ll_timing;
+
+/* When and where a request ran that was submitted with LL_SUBMIT_TIMED. A try on the loop that was undone, and the run
+ * on a worker after it, count from the worker's beginning.
+ * Thread: any. Owns: nothing. Errors: all zero before the end, and without that flag. Since: 0.1 */
+LL_API void ll_request_get_timing(const ll_request *request, ll_timing *ret_timing);
 
 /* Whether the statement only reads (sqlite3_stmt_readonly).
  * Thread: any. Owns: nothing. Errors: false before the end. Since: 0.1 */

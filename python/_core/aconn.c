@@ -24,8 +24,11 @@
 #include "guarded.h"
 #include "rare.h"
 #include "work.h"
+#include "hook.h"
 
 #include <string.h>
+
+static void conn_finalize(PyObject *op);
 
 /* ---- what others ask --------------------------------------------------------------------------- */
 
@@ -162,6 +165,18 @@ void lp_conns_interrupt(lp_state *st)
             break;
 }
 
+void lp_conns_warn(lp_state *st)
+{
+    PyObject *open = PyList_New(0); /* a warning may run anything */
+    for (lp_conn *conn = st->conns; open && conn; conn = conn->next)
+        if (Py_REFCNT((PyObject *)conn) > 0 && PyList_Append(open, (PyObject *)conn) < 0)
+            PyErr_Clear();
+    for (Py_ssize_t i = 0; open && i < PyList_GET_SIZE(open); i++)
+        conn_finalize(PyList_GET_ITEM(open, i));
+    Py_XDECREF(open);
+    PyErr_Clear();
+}
+
 void lp_conns_forget(lp_state *st)
 {
     st->conns = NULL;
@@ -203,6 +218,12 @@ static lp_step close_start(lp_call *call)
         return LP_ERROR;
     if (!conn->handle) /* that may run Python, and another thread has closed it meanwhile */
         return LP_DONE;
+    ll_conn_state state;
+    ll_conn_get_state(conn->handle, &state);
+    if (state.idle && conn->phase == LP_CONN_OPEN)
+        lp_watch(conn->st, "closing", call->owner);
+    if (!conn->handle) /* the watcher is Python, too */
+        return LP_DONE;
     conn->phase = LP_CONN_CLOSING; /* before the GIL is let go */
     Py_CLEAR(conn->sqlite);
     call->begun = true;
@@ -215,6 +236,11 @@ static void close_record(lp_call *call)
     if (conn->phase == LP_CONN_CLOSING) {
         conn->phase = LP_CONN_CLOSED;
         unlink_conn(conn);
+        /* (A descriptor that is watched by the loop itself stays for the next connection.) */
+        if (conn->home && conn->home->helper.serving) {
+            lp_loop_count(conn->home, -1);
+            Py_CLEAR(conn->home);
+        }
     }
 }
 
@@ -273,6 +299,8 @@ static lp_step txn_start(lp_call *call, txn_fn end)
         return LP_DONE;
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
+    if (LP_UNLIKELY(conn->on_statement != NULL))
+        lp_hook_arm(call, conn->on_statement, &how);
     call->begun = true;
     call->limit = mode == 0;
     return lp_call_submitted(call, end(conn->handle, &how, &call->request));
@@ -533,6 +561,25 @@ static PyObject *get_connector(PyObject *op, void *unused)
     return Py_NewRef(what ? what : Py_None);
 }
 
+static PyObject *get_on_statement(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *hook = ((lp_conn *)op)->on_statement;
+    return Py_NewRef(hook ? hook : Py_None);
+}
+
+static int set_on_statement(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    if (value && value != Py_None && !PyCallable_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "on_statement must be a callable or None, not %.200s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    Py_XSETREF(((lp_conn *)op)->on_statement, value == Py_None ? NULL : Py_XNewRef(value));
+    return 0;
+}
+
 static PyGetSetDef conn_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
@@ -544,6 +591,8 @@ static PyGetSetDef conn_getset[] = {
      "Rows changed since the connection was opened, as of the last statement that finished.",
      total_changes},
     {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
+    {"on_statement", get_on_statement, set_on_statement,
+     "Is called with a Statement after each statement; None: nobody is.", NULL},
     {"isolation_level", get_forwarded, set_forwarded,
      "Which transaction begins before a statement that writes; None: none.", isolation_level},
     {"row_factory", get_forwarded, set_forwarded,
@@ -587,6 +636,7 @@ static int conn_init(PyObject *op, PyObject *args, PyObject *kwargs)
     conn->st = PyModule_GetState(module);
     Py_XSETREF(conn->connector, Py_NewRef(what));
     conn->chunk = chunk;
+    lp_watch(conn->st, "connection made", op);
     return 0;
 }
 
@@ -597,6 +647,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(conn->module);
     Py_VISIT(conn->connector);
     Py_VISIT(conn->dict);
+    Py_VISIT(conn->on_statement);
     Py_VISIT(conn->sqlite);
     Py_VISIT((PyObject *)conn->link);
     Py_VISIT((PyObject *)conn->home);
@@ -608,15 +659,19 @@ static int conn_clear(PyObject *op)
     lp_conn *conn = (lp_conn *)op;
     Py_CLEAR(conn->connector);
     Py_CLEAR(conn->dict);
+    Py_CLEAR(conn->on_statement);
     return 0;
 }
 
 static void conn_finalize(PyObject *op)
 {
     lp_conn *conn = (lp_conn *)op;
-    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation)
+    if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation ||
+        conn->warned)
         return;
+    conn->warned = true;
     PyObject *exc = lp_exc_take();
+    lp_watch(conn->st, "dropped", op);
     if (PyErr_ResourceWarning(op, 1,
                               "%R was deleted before being closed. Please use 'async with' or "
                               "'.close()' to close the connection properly.",

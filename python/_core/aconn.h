@@ -32,8 +32,10 @@ struct lp_conn {
     PyObject *sqlite;          /* the sqlite3.Connection, while open */
     struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
+    PyObject *on_statement;    /* is told of each statement (hook.c), or NULL */
     const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
+    bool warned;               /* that it was not closed */
     uint64_t generation;       /* of the process (fork) that opened it */
 };
 
@@ -66,6 +68,9 @@ void lp_conn_link(lp_conn *conn);
 
 /* Open, or about to be: gives back what belongs to that. */
 void lp_conn_let_go(lp_conn *conn);
+
+/* Warns of the open connections: the atexit hook's, while Python can still say where they were made. */
+void lp_conns_warn(lp_state *st);
 
 /* Interrupts what runs on all open connections: the atexit hook's. */
 void lp_conns_interrupt(lp_state *st);

@@ -113,6 +113,7 @@ static int set_up(lp_cursor *cursor, lp_conn *conn)
     cursor->arraysize = 1;
     cursor->batches = cursor->few;
     cursor->room = LP_FEW_BATCHES;
+    lp_watch(conn->st, "cursor made", (PyObject *)cursor);
     return 0;
 }
 
@@ -144,6 +145,7 @@ static lp_step close_start(lp_call *call)
 static const lp_op op_close = {
     .name = "Cursor.close",
     .start = close_start,
+    .flags = LP_OP_SHIELD,
 };
 
 static PyObject *call_of(PyObject *op, const lp_op *what, PyObject *sql, PyObject *argument)
@@ -270,6 +272,14 @@ static PyObject *get_lastrowid(PyObject *op, void *unused)
     return lp_cursor_lastrowid((lp_cursor *)op);
 }
 
+/* Whether its statement is still open in SQLite: it has more rows than were read ahead. */
+static PyObject *get_is_open(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_cursor *cursor = (lp_cursor *)op;
+    return PyBool_FromLong(cursor->rest && cursor->conn && cursor->conn->phase == LP_CONN_OPEN);
+}
+
 static PyObject *get_row_factory(PyObject *op, void *unused)
 {
     (void)unused;
@@ -303,6 +313,7 @@ static PyGetSetDef cursor_getset[] = {
     {"lastrowid", get_lastrowid, NULL, "last_insert_rowid() after the last execute().", NULL},
     {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
     {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
+    {"_is_open", get_is_open, NULL, "Whether its statement is still open in SQLite.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -187,18 +187,21 @@ static PyType_Spec connector_spec = {
     .slots = connector_slots,
 };
 
-/* looplite.connect(database, *, iter_chunk_size=64, loop=None, **kwargs) */
+/* looplite.connect(database, *, iter_chunk_size=64, on_statement=None, loop=None, **kwargs) */
 static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     lp_state *st = PyModule_GetState(module);
     PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-    PyObject *chunk = NULL, *loop = NULL, *database = NULL, *result = NULL;
+    PyObject *chunk = NULL, *loop = NULL, *database = NULL, *hook = NULL, *result = NULL;
     if (!keywords)
         return NULL;
     struct {
         const char *name;
         PyObject **value;
-    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop}};
+    } ours[] = {{"database", &database},
+                {"iter_chunk_size", &chunk},
+                {"loop", &loop},
+                {"on_statement", &hook}};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
         if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)
@@ -226,7 +229,10 @@ static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwar
     else
         result = PyObject_CallOneArg((PyObject *)st->conn_type, (PyObject *)what);
     Py_DECREF(what);
+    if (result && hook && PyObject_SetAttr(result, st->names.on_statement, hook) < 0)
+        Py_CLEAR(result);
 out:
+    Py_XDECREF(hook);
     Py_XDECREF(chunk);
     Py_XDECREF(loop);
     Py_XDECREF(database);
@@ -236,7 +242,7 @@ out:
 
 static PyMethodDef connect_def[] = {
     {"connect", (PyCFunction)(void (*)(void))module_connect, METH_VARARGS | METH_KEYWORDS,
-     "connect($module, database, *, iter_chunk_size=64, **kwargs)\n--\n\n"
+     "connect($module, database, *, iter_chunk_size=64, on_statement=None, **kwargs)\n--\n\n"
      "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited."},
     {NULL, NULL, 0, NULL},
 };

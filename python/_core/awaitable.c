@@ -23,12 +23,16 @@
  * statement: the exception then carries `looplite_outcome`. A second cancellation does not wait: the
  * outcome is "unknown". Whatever else is thrown (GeneratorExit) does not wait either.
  *
+ * Under trio a task waits in trio's own functions instead (trio.c); the states are the same.
+ *
  * References: a call whose request was accepted is in its loop's list, which holds a reference until
  * the callback. It owns the memory that the worker reads, so nothing may free it earlier: not the
  * task, not the garbage collector, not the end of the loop. */
 #include "awaitable.h"
 
 #include "errors.h"
+#include "hook.h"
+#include "trio.h"
 
 /* ---- lists of calls ---------------------------------------------------------------------------- */
 
@@ -65,6 +69,8 @@ void lp_calls_orphan(lp_state *st, lp_call **list)
             continue; /* a fork: the memory is never given back */
         call->phase = LP_OVER;
         Py_CLEAR(call->future);
+        Py_CLEAR(call->trap);
+        Py_CLEAR(call->hook); /* there is no loop to be told on */
         if (call->op->cancelled)
             call->op->cancelled(call);
         link_call(call, &st->orphans);
@@ -100,6 +106,10 @@ static void settle(lp_call *call)
 /* Lets the task go on that waits for the call. */
 static void resolve(lp_call *call)
 {
+    if (call->trap) {
+        lp_trio_wake(call);
+        return;
+    }
     PyObject *future = call->future;
     call->future = NULL;
     if (!future)
@@ -136,6 +146,8 @@ static void on_done(ll_request *request, void *user)
     unlink_call(call);
     settle(call);
     resolve(call);
+    if (LP_UNLIKELY(call->hook != NULL))
+        lp_hook_tell(call);
     Py_DECREF((PyObject *)call);
 }
 
@@ -162,12 +174,17 @@ lp_step lp_call_submitted(lp_call *call, ll_status status)
         /* A callback waits for the GIL until it is there. */
         if (call->st->has_callbacks && !call->context && !(call->context = PyContext_CopyCurrent()))
             PyErr_Clear();
+        if (LP_UNLIKELY(call->hook != NULL))
+            lp_hook_keep_context(call);
         return LP_WAIT;
     }
     if (status == LL_OK) {
         settle(call);
+        if (LP_UNLIKELY(call->hook != NULL))
+            lp_hook_tell(call);
         return LP_AGAIN;
     }
+    Py_CLEAR(call->hook); /* nothing was run */
     lp_raise_refused(call->st, status);
     return LP_ERROR;
 }
@@ -196,6 +213,8 @@ static void over(lp_call *call)
     call->phase = LP_OVER;
     sate(call);
     Py_CLEAR(call->future);
+    if (LP_UNLIKELY(call->uncommon))
+        Py_CLEAR(call->trap);
     Py_CLEAR(call->thrown);
     if (!call->list) {
         lp_params_done(&call->params);
@@ -204,9 +223,11 @@ static void over(lp_call *call)
     }
 }
 
-/* Yields a new future of the running loop. */
+/* What to yield in order to wait until resolve(): a new future of the running loop. */
 static PyObject *new_future(lp_call *call)
 {
+    if (lp_trio_awaits(call))
+        return lp_trio_wait(call);
     PyObject *loop = lp_loop_object(call->loop);
     PyObject *future = loop ? PyObject_CallMethodNoArgs(loop, call->st->names.create_future) : NULL;
     Py_XDECREF(loop);
@@ -219,6 +240,12 @@ static PyObject *new_future(lp_call *call)
     return future;
 }
 
+/* What to yield in order to let the loop turn once. */
+static PyObject *new_turn(lp_call *call)
+{
+    return lp_trio_awaits(call) ? lp_trio_checkpoint(call) : Py_NewRef(Py_None);
+}
+
 /* Sets exc.looplite_outcome, and raises it; takes the reference. */
 static void raise_cancelled(lp_call *call, PyObject *exc, const char *outcome)
 {
@@ -229,7 +256,7 @@ static void raise_cancelled(lp_call *call, PyObject *exc, const char *outcome)
     lp_exc_give(exc);
 }
 
-static const char *outcome_name(ll_outcome outcome)
+const char *lp_outcome_name(ll_outcome outcome)
 {
     switch (outcome) {
     case LL_APPLIED:
@@ -282,10 +309,17 @@ static lp_step start(lp_call *call, bool now)
         PyErr_SetString(PyExc_RuntimeError, "looplite cannot be used while the interpreter exits");
         return LP_ERROR;
     }
+    if (LP_UNLIKELY(call->loop && call->loop->host && !call->loop->engine) && !call->starving)
+        Py_CLEAR(call->loop); /* it gave way in a trio run that is ending */
     if (!call->loop)
         call->loop = lp_loop_running(call->st);
     if (!call->loop)
         return LP_ERROR;
+    if (LP_UNLIKELY(call->loop->host != NULL) && lp_trio_is_cancelled(call)) {
+        if ((call->op->flags & (LP_OP_SHIELD | LP_OP_DETACH)) != LP_OP_SHIELD)
+            return LP_TURN; /* where it is raised: the call does not begin */
+        call->owed = true;
+    }
     /* All calls give way alike, so those of one connection keep their order. */
     if (!now && gives_way(call))
         return LP_TURN;
@@ -323,14 +357,65 @@ static lp_step still_waiting(lp_call *call)
     return is_done == 1 ? LP_WAIT : LP_SHUN;
 }
 
-/* One send(None). What is yielded or returned is a new reference in *ret. */
-static PySendResult advance(lp_call *call, PyObject **ret)
+/* `given` goes to the loop, unless it could not be made. */
+static PySendResult suspended(lp_call *call, const PyObject *given)
+{
+    if (given)
+        return PYGEN_NEXT;
+    detach(call);
+    return PYGEN_ERROR;
+}
+
+/* What became of it, if it is given up now. */
+static const char *outcome_now(const lp_call *call)
+{
+    switch (call->phase) {
+    case LP_NEW:
+        return "not applied";
+    case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */
+        return call->begun ? "applied" : "not applied";
+    case LP_DELIVERING:
+        return "applied";
+    case LP_WAITING:
+        if (call->finished)
+            return lp_outcome_name(call->outcome);
+        if (!call->list) /* nothing of its own is in flight: it waits for another call */
+            return "not applied";
+        break;
+    default:
+        break;
+    }
+    return call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
+}
+
+/* Suspended by trio, and sent `value`. PYGEN_RETURN: goes on. */
+static PySendResult resume_trio(lp_call *call, PyObject *value, PyObject **ret)
+{
+    bool raised;
+    PySendResult sent = lp_trio_resume(call, value, ret, &raised);
+    if (raised) {
+        PyObject *exc = lp_exc_take();
+        const char *outcome = outcome_now(call);
+        if (call->phase != LP_OVER)
+            detach(call);
+        raise_cancelled(call, exc, outcome);
+    }
+    return sent;
+}
+
+/* One send(). What is yielded or returned is a new reference in *ret. */
+static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
 {
     lp_step step;
     *ret = NULL;
     if (call->running) {
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
         return PYGEN_ERROR;
+    }
+    if (LP_UNLIKELY(call->trap != NULL)) {
+        PySendResult resumed = resume_trio(call, value, ret);
+        if (resumed != PYGEN_RETURN)
+            return resumed;
     }
     call->running = true;
     Py_INCREF((PyObject *)call);
@@ -344,7 +429,9 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         } else if (call->thrown) {
             PyObject *exc = call->thrown;
             call->thrown = NULL;
-            raise_cancelled(call, exc, outcome_name(call->outcome));
+            if (!PyExceptionInstance_Check(exc))
+                exc = lp_trio_raised(exc);
+            raise_cancelled(call, exc, lp_outcome_name(call->outcome));
             step = LP_ERROR;
         } else {
             step = finish(call);
@@ -352,6 +439,9 @@ static PySendResult advance(lp_call *call, PyObject **ret)
         break;
     case LP_YIELDED:
         step = finish(call);
+        break;
+    case LP_DELIVERING:
+        step = LP_DONE;
         break;
     default:
         PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited %s()", call->op->name);
@@ -364,22 +454,26 @@ static PySendResult advance(lp_call *call, PyObject **ret)
     switch (step) {
     case LP_WAIT:
         *ret = new_future(call);
-        if (*ret)
-            sent = PYGEN_NEXT;
-        else
-            detach(call);
+        sent = suspended(call, *ret);
         break;
     case LP_TURN: /* the phase is still NEW: who is cancelled now has not begun */
         give_way(call);
-        *ret = Py_NewRef(Py_None);
-        sent = PYGEN_NEXT;
+        *ret = new_turn(call);
+        sent = suspended(call, *ret);
         break;
     case LP_YIELD:
         call->phase = LP_YIELDED;
-        *ret = Py_NewRef(Py_None);
-        sent = PYGEN_NEXT;
+        *ret = new_turn(call);
+        sent = suspended(call, *ret);
         break;
     case LP_DONE:
+        if (LP_UNLIKELY(call->owed)) {
+            call->owed = false;
+            call->phase = LP_DELIVERING;
+            *ret = lp_trio_deliver(call);
+            sent = suspended(call, *ret);
+            break;
+        }
         *ret = call->result ? call->result : Py_NewRef(Py_None);
         call->result = NULL;
         if (call->keep)
@@ -417,19 +511,19 @@ void lp_stop_iteration(PyObject *value)
 static PySendResult call_am_send(PyObject *op, PyObject *value, PyObject **ret)
 {
     lp_call *call = (lp_call *)op;
-    if (call->phase == LP_NEW && value && value != Py_None) {
+    if (call->phase == LP_NEW && value && value != Py_None && !call->trap) {
         PyErr_Format(PyExc_TypeError, "can't send non-None value to a just-started %s()",
                      call->op->name);
         *ret = NULL;
         return PYGEN_ERROR;
     }
-    return advance(call, ret);
+    return advance(call, value, ret);
 }
 
 static PyObject *call_iternext(PyObject *op)
 {
     PyObject *value;
-    switch (advance((lp_call *)op, &value)) {
+    switch (advance((lp_call *)op, Py_None, &value)) {
     case PYGEN_NEXT:
         return value;
     case PYGEN_RETURN:
@@ -510,7 +604,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
         lp_exc_give(exc);
         return NULL;
     }
-    const char *outcome = call->op->flags & LP_OP_DETACH ? "not applied" : "unknown";
+    const char *outcome = outcome_now(call);
     switch (call->phase) {
     case LP_NEW:
         if (call->awaited && (call->op->flags & (LP_OP_SHIELD | LP_OP_DETACH)) == LP_OP_SHIELD) {
@@ -518,8 +612,10 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             lp_step step = start(call, true);
             while (step == LP_AGAIN)
                 step = finish(call);
-            if (step == LP_WAIT && call->list && call->op->flags & LP_OP_LEAVE)
+            if (step == LP_WAIT && call->list && call->op->flags & LP_OP_LEAVE) {
+                outcome = "unknown";
                 break;
+            }
             if (step == LP_WAIT && call->list) {
                 PyObject *future = new_future(call);
                 if (future)
@@ -532,17 +628,10 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             outcome = step == LP_DONE ? "applied" : "not applied";
             break;
         }
-        outcome = "not applied";
-        break;
-    case LP_YIELDED: /* before anything was submitted, or while rows were being decoded */
-        outcome = call->begun ? "applied" : "not applied";
         break;
     case LP_WAITING:
-        if (call->finished) {
-            outcome = outcome_name(call->outcome);
-        } else if (!call->list) { /* nothing of its own is in flight: it waits for another call */
-            outcome = "not applied";
-        } else if (!call->thrown && !(call->op->flags & (LP_OP_DETACH | LP_OP_LEAVE))) {
+        if (!call->finished && call->list && !(call->op->flags & (LP_OP_DETACH | LP_OP_LEAVE)) &&
+            (!call->thrown || lp_is_repeated(call->thrown, exc))) {
             if (!(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
                 break; /* after a fork: nothing will call back */
             PyObject *future = new_future(call);
@@ -550,7 +639,7 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
                 Py_DECREF(exc);
                 return NULL;
             }
-            call->thrown = exc;
+            Py_XSETREF(call->thrown, exc);
             return future;
         }
         break;
@@ -657,12 +746,15 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->argument);
     Py_VISIT((PyObject *)call->loop);
     Py_VISIT(call->future);
+    Py_VISIT(call->trap);
     Py_VISIT(call->result);
     Py_VISIT(call->kept);
     Py_VISIT(call->thrown);
     Py_VISIT(call->iterator);
     Py_VISIT(call->late);
     Py_VISIT(call->target);
+    Py_VISIT(call->hook);
+    Py_VISIT(call->hook_context);
     Py_VISIT(call->context);
     return lp_params_traverse(&call->params, visit, arg);
 }
@@ -687,6 +779,11 @@ static int call_clear(PyObject *op)
     Py_CLEAR(call->late);
     Py_CLEAR(call->target);
     Py_CLEAR(call->context);
+    if (LP_UNLIKELY(call->uncommon)) {
+        Py_CLEAR(call->trap);
+        Py_CLEAR(call->hook);
+        Py_CLEAR(call->hook_context);
+    }
     return 0;
 }
 

@@ -40,11 +40,12 @@ typedef struct lp_op {
     unsigned flags;
 } lp_op;
 
-/* NEW -> (WAITING | YIELDED)* -> DONE */
+/* NEW -> (WAITING | YIELDED)* -> DELIVERING? -> OVER */
 enum {
     LP_NEW,
     LP_WAITING,
     LP_YIELDED,
+    LP_DELIVERING, /* under trio: done, and its task is cancelled */
     LP_OVER
 };
 
@@ -59,10 +60,12 @@ struct lp_call {
 
     /* GIL, the loop that awaits it */
     lp_loop *loop;
-    PyObject *future;   /* what the task waits for */
-    PyObject *result;   /* being made; given to the awaiter in the end */
-    PyObject *kept;     /* the result again, for `async with` */
-    PyObject *thrown;   /* the CancelledError to raise once the outcome is known */
+    PyObject *future; /* what the task waits for; under trio the task */
+    PyObject *trap;   /* under trio: its coroutine in which the task waits (trio.c) */
+    PyObject *result; /* being made; given to the awaiter in the end */
+    PyObject *kept;   /* the result again, for `async with` */
+    PyObject
+        *thrown; /* the CancelledError to raise once the outcome is known; or what raises trio's */
     PyObject *iterator; /* executemany: where the rows come from */
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
     PyObject *context;  /* what callbacks of its request run in; NULL: there are none */
@@ -76,15 +79,19 @@ struct lp_call {
     ll_status status; /* of the request, once `finished` */
     ll_outcome outcome;
     uint8_t phase;
-    uint8_t gave_way;    /* how often it has let the loop turn before it began */
-    bool starving;       /* counted in loop->starving */
-    bool awaited;        /* though NEW: it lets the loop turn before it begins */
-    bool running;        /* inside a step: no step inside a step */
-    bool finished;       /* the request has called back */
-    bool keep;           /* entered by `async with` */
-    bool begun;          /* the statement itself was submitted */
-    lp_call *behind;     /* a fetch: the next one that waits for the same batch; owned */
-    bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */
+    uint8_t gave_way;  /* how often it has let the loop turn before it began */
+    bool starving;     /* counted in loop->starving */
+    bool awaited;      /* though NEW: it lets the loop turn before it begins */
+    bool running;      /* inside a step: no step inside a step */
+    bool finished;     /* the request has called back */
+    bool keep;         /* entered by `async with` */
+    bool uncommon;     /* trap, hook or hook_context were set */
+    bool owed;         /* under trio: begun though its task is cancelled, which is to be told so */
+    bool begun;        /* the statement itself was submitted */
+    PyObject *hook;    /* whom to tell of the statement (hook.c), or NULL */
+    PyObject *hook_context; /* the contextvars to tell it in; NULL: those of now */
+    lp_call *behind;   /* a fetch: the next one that waits for the same batch; owned */
+    bool barrier;      /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
 
     lp_params
@@ -107,6 +114,9 @@ lp_step lp_call_submitted(lp_call *call, ll_status status);
 
 /* Raises if the request failed. 0: it did not. */
 int lp_call_check(lp_call *call);
+
+/* "applied", "not applied", "unknown". */
+const char *lp_outcome_name(ll_outcome outcome);
 
 /* Whether nobody waits for the answer any more. */
 static inline bool lp_call_is_lost(const lp_call *call)

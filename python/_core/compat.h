@@ -25,6 +25,8 @@
 #    define LP_SLOT_GIL
 #endif
 
+#define LP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
 /* Takes the exception that is set, normalised; NULL when none is. */
 static inline PyObject *lp_exc_take(void)
 {

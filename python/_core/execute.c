@@ -16,6 +16,7 @@
  * connection wait meanwhile, for they were started later (lp_conn_must_wait()). */
 #include "acursor.h"
 #include "errors.h"
+#include "hook.h"
 
 #include <string.h>
 
@@ -159,6 +160,8 @@ static lp_step execute_start(lp_call *call)
     ll_submit how;
     if (lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
+    if (LP_UNLIKELY(conn->on_statement != NULL))
+        lp_hook_arm(call, conn->on_statement, &how);
     claim(call);
     return submitted(call, ll_conn_submit(conn->handle, &sql, &how, &call->request));
 }
@@ -293,6 +296,8 @@ static lp_step many_submit(lp_call *call)
     if (!many.text || lp_conn_begin_mode(conn, &many.begin_before) < 0 ||
         lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
+    if (LP_UNLIKELY(conn->on_statement != NULL))
+        lp_hook_arm(call, conn->on_statement, &how);
     claim(call);
     return submitted(call, ll_exec_many(conn->handle, &many, &how, &call->request));
 }
@@ -424,6 +429,8 @@ static lp_step script_start(lp_call *call)
     if (legacy < 0 || lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
     /* As in sqlite3, a script leaves the cursor as it was: rows, rowcount, description. */
+    if (LP_UNLIKELY(conn->on_statement != NULL))
+        lp_hook_arm(call, conn->on_statement, &how);
     call->begun = true;
     return lp_call_submitted(
         call, ll_script(conn->handle, text, size, legacy != 0, &how, &call->request));

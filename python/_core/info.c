@@ -8,6 +8,7 @@
 #include "loop.h"
 #include "running.h"
 #include "sqlite_table.h"
+#include "trio.h"
 
 #include <looplite/info.h>
 #include <looplite/stats.h>
@@ -29,7 +30,7 @@ static ll_engine *engine_of_now(lp_state *st, lp_loop **ret_loop)
     PyObject *running = lp_running_ask(st);
     if (!running)
         return NULL;
-    bool in_loop = running != Py_None;
+    bool in_loop = running != Py_None || lp_trio_token(st, &running);
     Py_DECREF(running);
     if (!in_loop)
         return st->root;

@@ -21,6 +21,9 @@
  * the calls hold. The calls become orphans: cancelled, without a future, kept in st->orphans until their
  * request has finished, and let go by the next one who passes by.
  *
+ * A loop without add_reader() is served by a thread (helper.c). A run of trio is a loop like any other: its token
+ * stands for the loop object, and looplite._trio.Host answers what is asked of one (trio.c).
+ *
  * Turns. What finishes at once never lets others run, so its time is bounded per turn of the loop, for all
  * tasks together: the first call of a turn notes when the turn's time will be spent, and posts `_turn`
  * with call_soon(), which runs when the loop comes round. (A call that only submits posts nothing, for
@@ -36,6 +39,7 @@
 #include "awaitable.h"
 #include "errors.h"
 #include "running.h"
+#include "trio.h"
 
 /* What calls that finish at once may take of one turn of the loop: as the engine's own budget. */
 static const int64_t turn_ns = 500000;
@@ -64,8 +68,10 @@ static void wait_for_orphans(lp_state *st)
     }
 }
 
-/* Takes the engine out of use. Nothing is called back afterwards. */
-static void end(lp_loop *self)
+/* Takes the engine out of use. Nothing is called back afterwards. `wait`: also for the helper thread, which has
+ * left then. It may need locks of the loop, so who may hold any (the collector runs anywhere) must not wait:
+ * the thread gives the engine up itself as it leaves. */
+static void end(lp_loop *self, bool wait)
 {
     lp_state *st = self->st;
     ll_engine *engine = self->engine;
@@ -73,7 +79,11 @@ static void end(lp_loop *self)
     self->reading = false;
     if (engine) {
         lp_calls_orphan(st, &self->pending);
-        ll_engine_abandon(engine);
+        if (self->helper.serving && !wait)
+            self->helper.last = engine;
+        lp_helper_stop(self, wait);
+        if (self->helper.last != engine)
+            ll_engine_abandon(engine);
         wait_for_orphans(st);
     }
     if (self->key && st->loops) {
@@ -85,11 +95,16 @@ static void end(lp_loop *self)
     }
 }
 
+void lp_loop_end(lp_loop *loop)
+{
+    end(loop, false);
+}
+
 /* The weak reference's callback. */
 static PyObject *loop_gone(PyObject *op, PyObject *ref)
 {
     (void)ref;
-    end((lp_loop *)op);
+    end((lp_loop *)op, false);
     Py_RETURN_NONE;
 }
 
@@ -103,9 +118,11 @@ static int sweep(lp_state *st)
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(entries); i++) {
         lp_loop *entry = (lp_loop *)PyList_GET_ITEM(entries, i);
         PyObject *loop = lp_weakref_get(entry->loop_ref);
-        PyObject *closed = loop ? PyObject_CallMethodNoArgs(loop, st->names.is_closed) : NULL;
+        PyObject *closed = loop && !entry->host
+                             ? PyObject_CallMethodNoArgs(loop, st->names.is_closed)
+                             : NULL;
         if (!loop || closed == Py_True)
-            end(entry);
+            end(entry, false);
         PyErr_Clear();
         Py_XDECREF(closed);
         Py_XDECREF(loop);
@@ -118,7 +135,7 @@ void lp_loops_end(lp_state *st)
 {
     PyObject *entries = PyDict_Values(st->loops);
     for (Py_ssize_t i = 0; entries && i < PyList_GET_SIZE(entries); i++)
-        end((lp_loop *)PyList_GET_ITEM(entries, i));
+        end((lp_loop *)PyList_GET_ITEM(entries, i), true);
     Py_XDECREF(entries);
     PyErr_Clear();
 }
@@ -145,6 +162,7 @@ void lp_loops_forget(lp_state *st)
         loop->engine = NULL; /* the parent's */
         loop->pending = NULL;
         loop->reading = false;
+        lp_helper_forget(loop);
         Py_INCREF(entry); /* the inherited selector may point to it */
     }
     PyDict_Clear(st->loops);
@@ -167,7 +185,8 @@ ll_engine *lp_root_engine(lp_state *st)
     return st->root;
 }
 
-static lp_loop *loop_new(lp_state *st, PyObject *loop)
+/* `trio`: the loop is the token of a trio run. */
+static lp_loop *loop_new(lp_state *st, PyObject *loop, bool trio)
 {
     ll_engine *root = lp_root_engine(st);
     if (!root || sweep(st) < 0)
@@ -176,6 +195,7 @@ static lp_loop *loop_new(lp_state *st, PyObject *loop)
     if (!self)
         return NULL;
     self->st = st;
+    self->helper.control[0] = self->helper.control[1] = -1;
     ll_engine_options options = {.workers_of = root, .host_turns = true};
     ll_status status = ll_engine_new(&options, &self->engine);
     if (status < 0) {
@@ -186,6 +206,8 @@ static lp_loop *loop_new(lp_state *st, PyObject *loop)
     PyObject *gone = PyObject_GetAttrString((PyObject *)self, "_gone");
     self->loop_ref = gone ? PyWeakref_NewRef(loop, gone) : NULL;
     Py_XDECREF(gone);
+    if (trio && self->loop_ref && !(self->host = lp_trio_host((PyObject *)self, loop)))
+        goto fail;
     self->key = self->loop_ref ? PyLong_FromVoidPtr(loop) : NULL;
     if (!self->key || PyDict_SetItem(st->loops, self->key, (PyObject *)self) < 0)
         goto fail;
@@ -205,6 +227,7 @@ lp_loop *lp_loop_running(lp_state *st)
     if (!loop)
         return NULL;
     lp_loop *entry = NULL;
+    bool trio = loop == Py_None && lp_trio_token(st, &loop);
     if (known_last && last.loop == loop) {
         entry = (lp_loop *)Py_NewRef((PyObject *)last.entry);
     } else if (loop == Py_None) {
@@ -217,7 +240,7 @@ lp_loop *lp_loop_running(lp_state *st)
         if (known)
             entry = (lp_loop *)Py_NewRef(known);
         else if (!PyErr_Occurred())
-            entry = loop_new(st, loop);
+            entry = loop_new(st, loop, trio);
         if (entry) {
             last.loop = loop;
             last.entry = entry;
@@ -234,7 +257,32 @@ PyObject *lp_loop_object(lp_loop *self)
     PyObject *loop = self->loop_ref ? lp_weakref_get(self->loop_ref) : NULL;
     if (!loop)
         PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    else if (self->host)
+        Py_SETREF(loop, Py_NewRef(self->host));
     return loop;
+}
+
+/* Registers the descriptor. True: this loop has no add_reader(), as asyncio's own on Windows and some of other
+ * people; the exception is cleared then. */
+static bool cannot_read(lp_state *st, PyObject *loop, PyObject *fd, PyObject *dispatch,
+                        bool *ret_reading)
+{
+    PyObject *add_reader = PyObject_GetAttr(loop, st->names.add_reader);
+    if (!add_reader) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return false;
+        PyErr_Clear();
+        return true;
+    }
+    PyObject *arguments[] = {fd, dispatch};
+    PyObject *done = PyObject_Vectorcall(add_reader, arguments, 2, NULL);
+    Py_DECREF(add_reader);
+    *ret_reading = done != NULL;
+    Py_XDECREF(done);
+    if (done || !PyErr_ExceptionMatches(PyExc_NotImplementedError))
+        return false;
+    PyErr_Clear();
+    return true;
 }
 
 int lp_loop_watch(lp_loop *self)
@@ -249,12 +297,10 @@ int lp_loop_watch(lp_loop *self)
     PyObject *loop = lp_loop_object(self);
     PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
     PyObject *dispatch = fd ? PyObject_GetAttr((PyObject *)self, st->names.dispatch) : NULL;
-    PyObject *done = dispatch
-                       ? PyObject_CallMethodObjArgs(loop, st->names.add_reader, fd, dispatch, NULL)
-                       : NULL;
-    if (done)
-        self->reading = true;
-    Py_XDECREF(done);
+    if (dispatch && !self->helper.wanted)
+        self->helper.wanted = cannot_read(st, loop, fd, dispatch, &self->reading);
+    if (dispatch && self->helper.wanted && !PyErr_Occurred())
+        self->reading = lp_helper_start(self) == 0;
     Py_XDECREF(dispatch);
     Py_XDECREF(fd);
     Py_XDECREF(loop);
@@ -265,7 +311,11 @@ static void unwatch(lp_loop *self)
 {
     self->reading = false;
     lp_state *st = self->st;
-    PyObject *loop = lp_weakref_get(self->loop_ref);
+    if (self->helper.serving) {
+        lp_helper_stop(self, true);
+        return;
+    }
+    PyObject *loop = lp_loop_object(self);
     PyObject *fd = loop ? PyLong_FromLong(ll_engine_fd(self->engine)) : NULL;
     Py_XDECREF(fd ? PyObject_CallMethodOneArg(loop, st->names.remove_reader, fd) : NULL);
     PyErr_Clear();
@@ -351,6 +401,12 @@ void lp_loop_count(lp_loop *self, int change)
         self->connections++;
     else if (self->connections > 0)
         self->connections--;
+    /* A descriptor may stay registered, a thread must not stay behind. The collector may be our caller. */
+    if (self->helper.serving && self->connections == 0 && self->engine &&
+        ll_engine_outstanding(self->engine) == 0) {
+        self->reading = false;
+        lp_helper_stop(self, false);
+    }
 }
 
 /* The reader: what add_reader() calls when the descriptor is readable. */
@@ -360,6 +416,8 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     lp_loop *self = (lp_loop *)op;
     if (!self->engine)
         Py_RETURN_NONE;
+    if (self->helper.posted)
+        lp_helper_dispatched(self);
     Py_INCREF(op);
     if (self->turn_end &&
         !self->turn_posted) { /* nobody has used it: the loop came round all the same */
@@ -372,10 +430,28 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     if (self->engine && self->reading && self->connections == 0 &&
         ll_engine_outstanding(self->engine) == 0)
         unwatch(self);
+    if (self->helper.stopping && self->helper.serving) /* gone before a close() returns */
+        lp_helper_stop(self, true);
     if (status < 0)
         lp_raise_refused(self->st, status);
     Py_DECREF(op);
     if (status < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* A trio run is ending: the tasks that served us have ended. What is in flight gets the helper thread; else this is
+ * the end of the engine. (If the run's last generators need one they get another.) */
+static PyObject *loop_unwatched(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    lp_loop *self = (lp_loop *)op;
+    if (!self->engine || self->helper.serving)
+        Py_RETURN_NONE;
+    self->reading = false;
+    if (ll_engine_outstanding(self->engine) == 0)
+        lp_loop_end(self);
+    else if (lp_loop_watch(self) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -387,6 +463,8 @@ static int loop_traverse(PyObject *op, visitproc visit, void *arg)
     lp_loop *self = (lp_loop *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->loop_ref);
+    Py_VISIT(self->host);
+    Py_VISIT(self->helper.thread);
     return 0;
 }
 
@@ -401,6 +479,8 @@ static void loop_dealloc(PyObject *op)
     }
     self->st->loops_epoch++;
     Py_CLEAR(self->loop_ref);
+    Py_CLEAR(self->host);
+    Py_CLEAR(self->helper.thread);
     Py_CLEAR(self->key);
     type->tp_free(op);
     Py_DECREF(type);
@@ -410,6 +490,8 @@ static PyMethodDef loop_methods[] = {
     {"dispatch", loop_dispatch, METH_NOARGS, "Runs the callbacks of finished requests."},
     {"_turn", loop_turn, METH_NOARGS, "The loop has come round: its time is whole again."},
     {"_gone", loop_gone, METH_O, "The event loop object has been freed."},
+    {"_serve", lp_helper_serve, METH_NOARGS, "Watches the descriptor: a thread's function."},
+    {"_unwatched", loop_unwatched, METH_NOARGS, "The run is ending; nobody watches any more."},
     {NULL, NULL, 0, NULL},
 };
 

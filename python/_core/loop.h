@@ -6,14 +6,27 @@
 
 #include <time.h>
 
+/* helper.c: the thread that watches the descriptor for a loop that cannot. All under the GIL. */
+struct lp_helper {
+    PyObject *thread; /* the threading.Thread, or NULL */
+    int control[2];   /* a pipe that wakes it; its own to close while `serving` */
+    bool wanted;      /* the loop has no add_reader() */
+    bool serving;     /* the thread has not left yet */
+    bool posted;      /* a dispatch is on its way to the loop */
+    bool stopping;
+    ll_engine *last; /* to be abandoned by the thread when it leaves, or NULL */
+};
+
 struct lp_loop {
     PyObject_HEAD
     /* fixed after creation */
     lp_state *st;       /* the type keeps it alive */
-    PyObject *loop_ref; /* weak: the asyncio loop keeps us, not we it */
+    PyObject *loop_ref; /* weak: the asyncio loop keeps us, not we it; of a trio run: its token */
     PyObject *key;      /* in st->loops */
 
     /* GIL */
+    PyObject
+        *host; /* under trio: what is asked in the loop's place (looplite._trio.Host); else NULL */
     ll_engine *engine;  /* NULL once the loop is gone */
     lp_call *pending;   /* calls that an accepted request will call back; each holds a reference */
     size_t connections; /* opened from this loop and not closed */
@@ -23,13 +36,14 @@ struct lp_loop {
     bool turn_over;     /* somebody has found it spent */
     size_t starving;    /* calls that have given way too often: others let them go first */
     unsigned unlooked;  /* small calls since the clock was looked at */
+    struct lp_helper helper; /* of a loop that cannot watch descriptors */
 };
 
 /* The entry of the loop that runs in this thread, made if need be. A new reference; NULL with a
  * RuntimeError when no loop runs. */
 lp_loop *lp_loop_running(lp_state *st);
 
-/* The asyncio loop itself, a new reference; NULL with an exception when it is gone. */
+/* The asyncio loop itself, or what stands for it; a new reference. NULL with an exception when it is gone. */
 PyObject *lp_loop_object(lp_loop *loop);
 
 /* Registers the descriptor, if it is not: before anything is submitted that may call back. */
@@ -44,6 +58,20 @@ int lp_loop_turn_begin(lp_loop *loop);
 bool lp_loop_turn_over(lp_loop *loop);
 /* The same for calls that take far less than a microsecond: looks at the clock for some of them only. */
 bool lp_loop_turn_over_small(lp_loop *loop);
+
+/* helper.c: has a thread watch the descriptor and call the loop by call_soon_threadsafe(). -1 with an exception. */
+int lp_helper_start(lp_loop *loop);
+/* The dispatch that was on its way has come. */
+void lp_helper_dispatched(lp_loop *loop);
+/* Ends the thread, if there is one. It is waited for if `wait`; never from the thread itself. */
+void lp_helper_stop(lp_loop *loop, bool wait);
+/* In the child of a fork: there is no such thread. */
+void lp_helper_forget(lp_loop *loop);
+/* The thread's function. */
+PyObject *lp_helper_serve(PyObject *loop, PyObject *unused);
+
+/* The loop was found closed, or is gone: takes its engine out of use. Waits for nobody. */
+void lp_loop_end(lp_loop *loop);
 
 /* A connection of this loop was opened (+1) or has ended (-1). */
 void lp_loop_count(lp_loop *loop, int change);

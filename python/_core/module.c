@@ -17,6 +17,7 @@
 #include "adopt.h"
 #include "awaitable.h"
 #include "guarded.h"
+#include "hook.h"
 #include "info.h"
 #include "loop.h"
 #include "sqlite_table.h"
@@ -31,6 +32,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     lp_state *st = PyModule_GetState(module);
     if (st->exiting)
         Py_RETURN_NONE;
+    lp_conns_warn(st);
     st->exiting = 1;
     lp_loops_end(st);
     lp_conns_interrupt(st);
@@ -47,6 +49,24 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     lp_loops_forget(st);
     lp_conns_forget(st);
     Py_RETURN_NONE;
+}
+
+void lp_watch_tell(lp_state *st, const char *what, PyObject *object)
+{
+    PyObject *watch = Py_NewRef(st->watch);
+    PyObject *done = PyObject_CallFunction(watch, "sO", what, object);
+    if (!done)
+        PyErr_WriteUnraisable(watch);
+    Py_XDECREF(done);
+    Py_DECREF(watch);
+}
+
+static PyObject *module_watch(PyObject *module, PyObject *watch)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *before = st->watch;
+    st->watch = watch == Py_None ? NULL : Py_NewRef(watch);
+    return before ? before : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(
@@ -84,6 +104,9 @@ static PyObject *module_engine_info(PyObject *module, PyObject *args, PyObject *
 static PyMethodDef module_methods[] = {
     {"_exit", module_exit, METH_NOARGS, "Ends all engines; called at exit."},
     {"_after_fork", module_after_fork, METH_NOARGS, "Forgets what belongs to the parent."},
+    {"_watch", module_watch, METH_O,
+     "_watch(callable, /)\n--\n\nHas it told what is made and dropped; gives the one before. For "
+     "looplite.testing."},
     {"stats", module_stats, METH_NOARGS, stats_doc},
     {"engine_info", (PyCFunction)(void (*)(void))module_engine_info, METH_VARARGS | METH_KEYWORDS,
      engine_info_doc},
@@ -176,7 +199,7 @@ static int module_exec(PyObject *module)
     if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
         lp_awaitable_init(module, st) < 0 || lp_callback_init(module, st) < 0 ||
         lp_guarded_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
-        lp_cursor_init(module, st) < 0)
+        lp_cursor_init(module, st) < 0 || lp_hook_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
@@ -206,8 +229,12 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->base_isolation_level);
     Py_VISIT(st->base_autocommit);
     Py_VISIT(st->inside);
+    Py_VISIT(st->statement_type);
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
+#undef X
+#define X(name) Py_VISIT(st->trio.name);
+    LP_TRIO(X)
 #undef X
     Py_VISIT(st->cancelled_error);
     Py_VISIT(st->get_running_loop);
@@ -215,6 +242,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->loops);
     Py_VISIT(st->shapes);
     Py_VISIT(st->memory);
+    Py_VISIT(st->watch);
     return 0;
 }
 
@@ -225,6 +253,7 @@ static int module_clear(PyObject *module)
     lp_spares_free(&st->cursors);
     Py_CLEAR(st->shapes);
     Py_CLEAR(st->memory);
+    Py_CLEAR(st->watch);
     Py_CLEAR(st->loops);
     Py_CLEAR(st->call_type);
     Py_CLEAR(st->ready_type);
@@ -243,11 +272,15 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->base_isolation_level);
     Py_CLEAR(st->base_autocommit);
     Py_CLEAR(st->inside);
+    Py_CLEAR(st->statement_type);
 #define X(name) Py_CLEAR(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
 #define X(name) Py_CLEAR(st->names.name);
     LP_NAMES(X)
+#undef X
+#define X(name) Py_CLEAR(st->trio.name);
+    LP_TRIO(X)
 #undef X
     Py_CLEAR(st->cancelled_error);
     Py_CLEAR(st->get_running_loop);

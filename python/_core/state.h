@@ -10,7 +10,9 @@
  *   sqlite_table.c    the interpreter's own SQLite            errors.c   ll_error -> sqlite3's exceptions
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
- *   awaitable.c       the one awaitable
+ *   helper.c          a thread for loops without add_reader()
+ *   hook.c            who is told of statements
+ *   awaitable.c       the one awaitable          trio.c     waiting as trio wants it
  *   aconn.c aopen.c   Connection, and how it is opened
  *   callback.c        the program's callables that SQLite calls
  *   guarded.c         the sqlite3.Connection, used directly
@@ -36,7 +38,9 @@
     X(_turn)                          \
     X(add_reader)                     \
     X(autocommit)                     \
+    X(call_exception_handler)         \
     X(call_soon)                      \
+    X(call_soon_threadsafe)           \
     X(check_same_thread)              \
     X(close)                          \
     X(commit)                         \
@@ -55,6 +59,7 @@
     X(isolation_level)                \
     X(keys)                           \
     X(looplite_outcome)               \
+    X(on_statement)                   \
     X(remove_reader)                  \
     X(row_factory)                    \
     X(set_result)                     \
@@ -63,6 +68,7 @@
     X(text_factory)                   \
     X(timeout)                        \
     X(total_changes)                  \
+    X(trio)                           \
     X(uri)
 
 /* Classes and functions of the sqlite3 module, under their own names. */
@@ -85,6 +91,21 @@
     X(connect)           \
     X(converters)
 
+/* What is used of trio, from looplite._trio; filled when trio was imported by somebody. The last one is the mark. */
+#define LP_TRIO(X)                \
+    X(FAILED)                     \
+    X(SUCCEEDED)                  \
+    X(cancel_shielded_checkpoint) \
+    X(checkpoint)                 \
+    X(current_effective_deadline) \
+    X(current_task)               \
+    X(current_trio_token)         \
+    X(is_guest_task)              \
+    X(reschedule)                 \
+    X(reschedule_guest)           \
+    X(wait_task_rescheduled)      \
+    X(Host)
+
 typedef struct lp_call lp_call;
 typedef struct lp_loop lp_loop;
 
@@ -92,7 +113,7 @@ typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
         *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
-        *guarded_cursor_type, *blob_type, *dump_type;
+        *guarded_cursor_type, *blob_type, *dump_type, *statement_type;
     PyObject *base_isolation_level,
         *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
     PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */
@@ -106,6 +127,11 @@ typedef struct lp_state {
         LP_NAMES(X)
 #undef X
     } names;
+    struct {
+#define X(name) PyObject *name;
+        LP_TRIO(X)
+#undef X
+    } trio;                     /* GIL; NULL until it is needed */
     PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *get_running_loop; /* asyncio's own, that gives None instead of raising */
     Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
@@ -127,6 +153,7 @@ typedef struct lp_state {
     int has_callbacks;          /* the program has registered some (callback.c) */
     size_t awaited;             /* coroutines that workers wait for */
     uint64_t generation;        /* counts up in the child of a fork */
+    PyObject *watch;            /* looplite.testing's: is told what is made and dropped; or NULL */
     int exiting;                /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
@@ -145,6 +172,14 @@ int lp_loop_init(PyObject *module, lp_state *st);
 int lp_adopt_init(PyObject *module, lp_state *st);
 int lp_conn_init(PyObject *module, lp_state *st);
 int lp_cursor_init(PyObject *module, lp_state *st);
+
+/* Tells st->watch, if there is one, what has happened to an object. */
+void lp_watch_tell(lp_state *st, const char *what, PyObject *object);
+static inline void lp_watch(lp_state *st, const char *what, PyObject *object)
+{
+    if (LP_UNLIKELY(st->watch != NULL))
+        lp_watch_tell(st, what, object);
+}
 
 /* Finds the interpreter's SQLite and hands it to the core; sets st->sqlite_way. 0, or -1 with an
  * ImportError that names what was tried. */

@@ -320,6 +320,8 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
         atomic_fetch_add_explicit(&engine->stats.inline_refused, 1, memory_order_relaxed);
     else
         lli_inline_count_bounce(engine, attempt.bounce);
+    if (result != LLI_RUN_LIVE)
+        lli_request_time_undo(request);
     request->started = false; /* the busy timeout begins with the first run on a worker */
     return LLI_INLINE_BOUNCED;
 }

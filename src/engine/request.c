@@ -24,6 +24,7 @@
 
 #include "base/alloc.h"
 #include "base/sm.h"
+#include "db/attempt.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/stream.h"
@@ -71,6 +72,8 @@ ll_request *lli_request_new(ll_engine *engine, ll_conn *conn, enum lli_op op, co
         request->user = how->user;
         if (how->timeout_ns > 0)
             request->deadline_ns = lli_deadline_after(how->timeout_ns);
+        if (LLI_UNLIKELY(how->flags & LL_SUBMIT_TIMED))
+            request->timing.submitted_ns = lli_now_ns();
     }
     lli_live(+1);
     return request;
@@ -116,10 +119,32 @@ void lli_request_park(ll_request *request)
     (void)moved;
 }
 
+static void time_end(ll_request *request)
+{
+    if (LLI_UNLIKELY(request->flags & LL_SUBMIT_TIMED))
+        request->timing.ended_ns = lli_now_ns();
+}
+
+void lli_request_time_begin(ll_request *request)
+{
+    if (LLI_LIKELY(!(request->flags & LL_SUBMIT_TIMED)))
+        return;
+    if (request->timing.begun_ns == 0)
+        request->timing.begun_ns = lli_now_ns();
+    request->timing.place = lli_attempt_now ? LL_PLACE_LOOP : LL_PLACE_WORKER;
+}
+
+void lli_request_time_undo(ll_request *request)
+{
+    request->timing.begun_ns = 0;
+    request->timing.place = LL_PLACE_NONE;
+}
+
 void lli_request_finish(ll_request *request)
 {
     if (lli_request_internal(request))
         return;
+    time_end(request);
     bool moved = move(request, LLI_REQUEST_RUNNING, LLI_REQUEST_DONE);
     assert(moved);
     (void)moved;
@@ -130,6 +155,7 @@ void lli_request_finish_now(ll_request *request)
 {
     /* Nobody else has it: no compare-and-swap is needed. */
     assert(state_of(request) == LLI_REQUEST_NEW);
+    time_end(request);
     lli_sm_move(&machine, request, LLI_REQUEST_NEW, LLI_REQUEST_DONE);
     atomic_store_explicit(&request->state, LLI_REQUEST_DONE, memory_order_release);
 }
@@ -250,6 +276,12 @@ bool ll_request_is_read(const ll_request *request)
 bool ll_request_is_dml(const ll_request *request)
 {
     return ll_request_is_done(request) && request->dml;
+}
+
+void ll_request_get_timing(const ll_request *request, ll_timing *ret_timing)
+{
+    if (ret_timing)
+        *ret_timing = ll_request_is_done(request) ? request->timing : (ll_timing){0};
 }
 
 const ll_columns *ll_request_columns(const ll_request *request)

@@ -115,6 +115,7 @@ struct ll_request {
     struct lli_error error;
     ll_outcome outcome;
     bool read_only, dml;
+    ll_timing timing; /* with LL_SUBMIT_TIMED; else zero */
     int64_t changes, rowid;
     size_t progress;
     ll_columns *columns;     /* a reference */
@@ -144,6 +145,11 @@ void lli_request_enqueued(ll_request *request);
 void lli_request_finish(ll_request *request);
 /* NEW -> DONE, inside the call that submits it. */
 void lli_request_finish_now(ll_request *request);
+
+/* It begins to run, or goes on, in this thread. */
+void lli_request_time_begin(ll_request *request);
+/* What was begun on the loop is undone. */
+void lli_request_time_undo(ll_request *request);
 
 /* Asks for its end, from any thread: drops it, wakes it, or leaves the word for the guard. */
 void lli_request_stop(ll_request *request, enum lli_stop why);

@@ -44,6 +44,7 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
     guard->deadline_ns = request->flags & LL_SUBMIT_SHIELD ? LLI_NEVER : request->deadline_ns;
     guard->interruptible = interruptible;
     guard->committing = committing;
+    lli_request_time_begin(request);
     if (!request->started) {
         request->started = true;
         /* (A try on the loop waits for no lock, and is over before this could be wrong by much.) */

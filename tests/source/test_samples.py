@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +36,33 @@ closed: True
 """
 
 
+LOG = """\
+INFO CREATE TABLE note(id INTEGER PRIMARY KEY, text): None rows
+INFO INSERT INTO note VALUES (?, ?): 2 rows
+INFO COMMIT: None rows
+INFO SELECT text FROM note WHERE id >= ?: 2 rows
+WARNING INSERT INTO note VALUES (?, ?): IntegrityError (UNIQUE constraint failed: note.id)
+INFO ROLLBACK: None rows
+"""
+
+SPANS = """\
+CREATE in prepare
+INSERT in request 1
+INSERT in request 2
+SELECT in request 1
+SELECT in request 2
+COMMIT in -
+"""
+
+TRIO = """\
+notes: [(10,)]
+cancelled: not applied
+still there: [('note 3',)]
+"""
+
+NEEDED = {"tracing_otel.py": "opentelemetry.sdk", "trio_tasks.py": "trio"}
+
+
 def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *args], capture_output=True, text=True, check=False, timeout=120
@@ -48,12 +76,40 @@ def test_samples_of_all_pages() -> None:
 
 @pytest.mark.parametrize(
     ("name", "output"),
-    [("tiny.py", TINY), ("concurrency.py", CONCURRENCY)],
-    ids=["tiny", "concurrency"],
+    [
+        ("tiny.py", TINY),
+        ("concurrency.py", CONCURRENCY),
+        ("tracing_log.py", LOG),
+        ("tracing_otel.py", SPANS),
+        ("trio_tasks.py", TRIO),
+    ],
+    ids=["tiny", "concurrency", "log", "otel", "trio"],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name])
     done = run("-W", "error", str(EXAMPLES / name))
-    assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+    if name == "tracing_otel.py":  # two tasks at once: in which order their spans end is open
+        found, expected = sorted(done.stdout.splitlines()), sorted(output.splitlines())
+        assert (found, done.stderr, done.returncode) == (expected, "", 0)
+    else:
+        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+def test_tests_with_the_fixtures(tmp_path: Path) -> None:
+    """One of the two forgets to commit, and is told where."""
+    for file in ("conftest.py", "test_notes.py"):
+        shutil.copy(EXAMPLES / "testing" / file, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed, 1 error" in done.stdout, done.stdout
+    assert "closed with a transaction open" in done.stdout
+    assert "test_notes.py:28, in forget_to_commit" in done.stdout
 
 
 def test_program_without_close(tmp_path: Path) -> None:

@@ -78,6 +78,63 @@ def test_it_warns(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+DEV = """
+async def main():
+    db = await lib.connect(PATH, isolation_level=None)
+    print(db.closed)
+    await db.execute("INSERT INTO t VALUES (1)")
+    return db if {kept} else None
+
+{run}
+print("after")
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
+@pytest.mark.parametrize(
+    "way",
+    ["kept = asyncio.run(main())", "kept = asyncio.run(main(), debug=True)", "trio"],
+    ids=["asyncio", "debug", "trio"],
+)
+def test_development_mode(folder: Path, way: str, kept: bool) -> None:
+    """`python -X dev` shows one ResourceWarning, with the place where the connection was made, and
+    the program ends.
+    """
+    if way == "trio":
+        pytest.importorskip("trio")
+        way = "import trio; kept = trio.run(main)"
+    done = run_script(folder, DEV.format(kept=kept, run=way), "-X", "dev", "-X", "tracemalloc=5")
+    assert (done.returncode, done.stdout) == (0, "False\nafter\n"), done.stderr
+    assert done.stderr.count("ResourceWarning: <looplite.Connection object") == 1, done.stderr
+    assert done.stderr.count("Warning") == 1, done.stderr
+    assert "Object allocated at" in done.stderr
+    assert "db = await lib.connect(PATH, isolation_level=None)" in done.stderr
+    assert committed(folder) == [1]
+
+
+def test_development_mode_says_nothing_of_what_was_closed(folder: Path) -> None:
+    source = """
+async def main():
+    async with lib.connect(PATH) as db:
+        await db.execute("SELECT 1")
+        async with db.execute("SELECT * FROM t") as cursor:
+            await cursor.fetchall()
+    print(db.closed)
+    never = lib.connect(PATH)
+    print(never.closed)
+    failed = lib.connect(str(Path(PATH) / "no"))
+    try:
+        await failed
+    except sqlite3.OperationalError:
+        print(failed.closed)
+
+asyncio.run(main(), debug=True)
+"""
+    done = run_script(folder, source, "-X", "dev")
+    assert done.stdout == "True\nFalse\nTrue\n"
+    ran_clean(done)
+
+
 def test_an_exception_ends_the_program(folder: Path) -> None:
     done = run_script(folder, QUIET + BODY.format(end="raise ZeroDivisionError('mine')", after=""))
     assert done.returncode == 1

@@ -1,0 +1,3 @@
+"""Loads looplite's fixtures."""
+
+pytest_plugins = ["looplite.testing"]
