@@ -227,7 +227,10 @@ static lp_step close_start(lp_call *call)
     conn->phase = LP_CONN_CLOSING; /* before the GIL is let go */
     Py_CLEAR(conn->sqlite);
     call->begun = true;
-    return lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
+    lp_step step = lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
+    if (step == LP_AGAIN)
+        lp_loop_leave(call->loop);
+    return step;
 }
 
 static void close_record(lp_call *call)

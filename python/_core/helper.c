@@ -117,7 +117,6 @@ void lp_helper_dispatched(lp_loop *loop)
 
 void lp_helper_stop(lp_loop *loop, bool wait)
 {
-    static const struct timespec pause = {.tv_nsec = 50000};
     struct lp_helper *helper = &loop->helper;
     if (!helper->serving)
         return;
@@ -125,17 +124,14 @@ void lp_helper_stop(lp_loop *loop, bool wait)
     wake(helper);
     if (!wait)
         return;
-    while (helper->serving) {
-        Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
-        Py_END_ALLOW_THREADS
-    }
-    /* What is left of it is threading's own; interrupted here, it leaves all the same. */
     PyObject *thread = helper->thread;
     helper->thread = NULL;
-    PyObject *joined = thread ? PyObject_CallMethod(thread, "join", NULL) : NULL;
-    if (!joined)
-        PyErr_Clear();
-    Py_XDECREF(joined);
+    do {
+        PyObject *joined = thread ? PyObject_CallMethod(thread, "join", NULL) : NULL;
+        if (!joined) /* a signal's handler has raised: the thread leaves all the same */
+            PyErr_Clear();
+        Py_XDECREF(joined);
+    } while (thread && helper->serving);
     Py_XDECREF(thread);
 }
 

@@ -409,6 +409,12 @@ void lp_loop_count(lp_loop *self, int change)
     }
 }
 
+void lp_loop_leave(lp_loop *self)
+{
+    if (self->helper.stopping && self->helper.serving)
+        lp_helper_stop(self, true);
+}
+
 /* The reader: what add_reader() calls when the descriptor is readable. */
 static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
 {
@@ -430,8 +436,7 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     if (self->engine && self->reading && self->connections == 0 &&
         ll_engine_outstanding(self->engine) == 0)
         unwatch(self);
-    if (self->helper.stopping && self->helper.serving) /* gone before a close() returns */
-        lp_helper_stop(self, true);
+    lp_loop_leave(self); /* gone before a close() returns */
     if (status < 0)
         lp_raise_refused(self->st, status);
     Py_DECREF(op);

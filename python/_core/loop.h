@@ -75,6 +75,8 @@ void lp_loop_end(lp_loop *loop);
 
 /* A connection of this loop was opened (+1) or has ended (-1). */
 void lp_loop_count(lp_loop *loop, int change);
+/* Behind a close() that has ended inside the call: waits for a thread that the loop has no more use for. */
+void lp_loop_leave(lp_loop *loop);
 
 /* The engine that all connections belong to, made if need be. NULL with an exception. */
 ll_engine *lp_root_engine(lp_state *st);
