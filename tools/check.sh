@@ -39,6 +39,11 @@ types() {
     mypy --no-error-summary $files
 }
 
+# The stubs say of each name, parameter and kind of the built module what it is.
+stubtest() {
+    python -m mypy.stubtest --concise --mypy-config-file pyproject.toml looplite._core
+}
+
 if [ "${1:-}" = --fix ]; then
     clang_format -i
     ruff format --quiet .
@@ -49,6 +54,7 @@ run clang-format clang_format --dry-run --Werror
 run ruff-format ruff format --quiet --check .
 run ruff ruff check --quiet .
 run mypy types
+run stubs stubtest
 run layers python tools/check_layers.py
 run headers python tools/check_headers.py
 run exports python tools/check_exports.py

@@ -23,6 +23,7 @@
 #include "errors.h"
 #include "guarded.h"
 #include "rare.h"
+#include "generic.h"
 #include "work.h"
 #include "hook.h"
 
@@ -41,7 +42,7 @@ int lp_conn_need(const lp_conn *conn)
     } else if (conn->phase == LP_CONN_CLOSING) {
         lp_raise_closed_database(conn->st);
     } else {
-        lp_raise_no_connection();
+        lp_raise_inactive(conn);
     }
     return -1;
 }
@@ -186,6 +187,10 @@ void lp_conns_forget(lp_state *st)
 
 void lp_conn_let_go(lp_conn *conn)
 {
+    if (conn->generic) {
+        lp_generic_let_go(conn);
+        return;
+    }
     unlink_conn(conn);
     if (conn->home) {
         lp_loop_count(conn->home, -1);
@@ -203,7 +208,7 @@ void lp_conn_let_go(lp_conn *conn)
 
 /* ---- close, commit, rollback, interrupt --------------------------------------------------------- */
 
-static lp_step close_start(lp_call *call)
+static lp_step close_direct_start(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     ll_submit how;
@@ -251,7 +256,7 @@ static lp_step close_finish(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     if (!call->begun)
-        return close_start(call);
+        return call->op->start(call);
     if (conn->opener && lp_opener_raise(conn->opener)) {
         lp_conn_let_go(conn);
         return LP_ERROR;
@@ -259,6 +264,24 @@ static lp_step close_finish(lp_call *call)
     lp_conn_let_go(conn);
     return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
+
+/* What it goes through in aiosqlite is honoured when it was replaced. */
+static lp_step close_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    bool open = conn->phase == LP_CONN_OPEN || conn->phase == LP_CONN_CLOSING;
+    if (open && (conn->generic || lp_conn_replaced(conn) & (LP_OWN_EXECUTE | LP_OWN_STOP)))
+        return lp_generic(call);
+    return close_direct_start(call);
+}
+
+const lp_op lp_op_close_direct = {
+    .name = "Connection.close",
+    .start = close_direct_start,
+    .record = close_record,
+    .finish = close_finish,
+    .flags = LP_OP_SHIELD,
+};
 
 static const lp_op op_close = {
     .name = "Connection.close",
@@ -291,6 +314,8 @@ static lp_step txn_start(lp_call *call, txn_fn end)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     ll_submit how;
+    if (lp_conn_is_generic(conn))
+        return lp_generic(call);
     if (lp_conn_need(conn) < 0)
         return LP_ERROR;
     if (lp_conn_must_wait(conn, call))
@@ -363,6 +388,8 @@ static const lp_op op_rollback = {
 static lp_step interrupt_start(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->generic)
+        return lp_generic(call);
     /* Also while it closes: close() waits for what runs, and this is how to end that. */
     if (conn->phase != LP_CONN_CLOSING && lp_conn_need(conn) < 0)
         return LP_ERROR;
@@ -404,6 +431,7 @@ PLAIN(conn_rollback, op_rollback)
 PLAIN(conn_interrupt, op_interrupt)
 PLAIN(conn_cursor, lp_op_cursor)
 PLAIN(conn_aenter, lp_op_connect)
+PLAIN(conn_connect, lp_op_connect_private)
 #undef PLAIN
 
 /* Methods that run SQL: (sql, parameters). */
@@ -473,6 +501,8 @@ static PyMethodDef conn_methods[] = {
      "close($self, /)\n--\n\nCloses after what was submitted before. Twice is fine."},
     {"interrupt", conn_interrupt, METH_NOARGS,
      "interrupt($self, /)\n--\n\nInterrupts what runs at this moment."},
+    {"_connect", conn_connect, METH_NOARGS,
+     "_connect($self, /)\n--\n\nOpens it, if it is not open yet; gives the connection."},
     {"__aenter__", conn_aenter, METH_NOARGS, NULL},
     {"__aexit__", FAST(conn_aexit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -490,7 +520,7 @@ static PyObject *sqlite_of(PyObject *op)
     lp_conn *conn = (lp_conn *)op;
     if (conn->sqlite)
         return Py_NewRef(conn->sqlite);
-    lp_raise_no_connection();
+    lp_raise_inactive(conn);
     return NULL;
 }
 
@@ -537,11 +567,12 @@ static PyObject *get_state(PyObject *op, void *name)
     lp_conn *conn = (lp_conn *)op;
     ll_conn_state state;
     if (!conn->sqlite) {
-        lp_raise_no_connection();
+        lp_raise_inactive(conn);
         return NULL;
     }
-    ll_conn_get_state(conn->handle, &state);
-    if (state.idle || lp_working_here(conn))
+    if (!conn->generic)
+        ll_conn_get_state(conn->handle, &state);
+    if (conn->generic || state.idle || lp_working_here(conn))
         return PyObject_GetAttr(conn->sqlite, name == total_changes
                                                   ? conn->st->names.total_changes
                                                   : conn->st->names.in_transaction);
@@ -638,6 +669,7 @@ static int conn_init(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_XSETREF(conn->module, Py_NewRef(module));
     conn->st = PyModule_GetState(module);
     Py_XSETREF(conn->connector, Py_NewRef(what));
+    conn->generic = Py_TYPE(what) != conn->st->connector_type;
     conn->chunk = chunk;
     lp_watch(conn->st, "connection made", op);
     return 0;
@@ -649,6 +681,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(conn->module);
     Py_VISIT(conn->connector);
+    Py_VISIT(conn->thread);
     Py_VISIT(conn->dict);
     Py_VISIT(conn->on_statement);
     Py_VISIT(conn->sqlite);
@@ -680,6 +713,16 @@ static void conn_finalize(PyObject *op)
                               "'.close()' to close the connection properly.",
                               op) < 0)
         PyErr_WriteUnraisable(op);
+    if (lp_conn_replaced(conn) & LP_OWN_STOP) { /* aiosqlite's calls it here */
+        PyObject *stopped = PyObject_CallMethodNoArgs(op, conn->st->names.stop);
+        if (!stopped)
+            PyErr_WriteUnraisable(op);
+        Py_XDECREF(stopped);
+    }
+    /* What shows the warning may keep the object; nobody can use it. */
+    conn->stopped = true;
+    lp_conn_let_go(conn);
+    conn->phase = LP_CONN_CLOSED;
     if (exc)
         lp_exc_give(exc);
 }
@@ -695,6 +738,7 @@ static void conn_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     if (conn->st)
         lp_conn_let_go(conn);
+    Py_CLEAR(conn->thread);
     (void)conn_clear(op);
     PyObject *module = conn->module;
     type->tp_free(op);

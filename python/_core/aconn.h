@@ -26,10 +26,14 @@ struct lp_conn {
 
     /* GIL */
     PyObject *dict, *weakrefs;
+    PyObject *thread; /* what _thread shows, once somebody has asked for it (shell.c) */
+    bool generic; /* not ours: everything goes through Python (generic.c); `handle` stays NULL */
+    bool started; /* awaited, or start() was called */
+    bool stopped; /* stop() was called */
     lp_conn_phase phase;
     ll_conn *handle;
     lp_opener *opener;
-    PyObject *sqlite;          /* the sqlite3.Connection, while open */
+    PyObject *sqlite; /* the sqlite3.Connection (generic: what the connector gave), while open */
     struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
     PyObject *on_statement;    /* is told of each statement (hook.c), or NULL */
@@ -60,8 +64,11 @@ static inline bool lp_conn_must_wait(const lp_conn *conn, const lp_call *call)
 }
 
 /* aopen.c: the first await; quiet when it is dropped. */
-extern const lp_op lp_op_connect;
+extern const lp_op lp_op_connect, lp_op_connect_private;
 int lp_connect_init(PyObject *module, lp_state *st);
+
+/* close() as it is without what may have been replaced (generic.c). */
+extern const lp_op lp_op_close_direct;
 
 /* Notes that a connection is being opened. */
 void lp_conn_link(lp_conn *conn);

@@ -9,6 +9,7 @@
 #include "acursor.h"
 
 #include "errors.h"
+#include "generic.h"
 
 #include <string.h>
 
@@ -25,6 +26,13 @@ int lp_cursor_need(const lp_cursor *cursor)
     }
     if (cursor->conn->phase == LP_CONN_CLOSED || cursor->conn->phase == LP_CONN_NEW) {
         lp_raise_connection_closed();
+        return -1;
+    }
+    if (cursor->conn->generic) {
+        PyErr_SetString(
+            cursor->st->sqlite3.ProgrammingError,
+            "a Cursor of a connection that looplite.connect() did not open needs the DB-API cursor as "
+            "its second argument; use cursor()");
         return -1;
     }
     return lp_conn_need(cursor->conn);
@@ -100,7 +108,7 @@ PyObject *lp_cursor_lastrowid(const lp_cursor *cursor)
 static int set_up(lp_cursor *cursor, lp_conn *conn)
 {
     PyObject *factory = Py_NewRef(Py_None);
-    if (conn->sqlite) {
+    if (conn->sqlite && !conn->generic) {
         Py_SETREF(factory,
                   lp_conn_get(conn, conn->st->row_factory_at, conn->st->names.row_factory));
         if (!factory)
@@ -111,6 +119,7 @@ static int set_up(lp_cursor *cursor, lp_conn *conn)
     Py_XSETREF(cursor->conn, (lp_conn *)Py_NewRef((PyObject *)conn));
     cursor->rowcount = -1;
     cursor->arraysize = 1;
+    cursor->chunk = conn->chunk;
     cursor->batches = cursor->few;
     cursor->room = LP_FEW_BATCHES;
     lp_watch(conn->st, "cursor made", (PyObject *)cursor);
@@ -132,6 +141,8 @@ lp_cursor *lp_cursor_new(lp_conn *conn)
 static lp_step close_start(lp_call *call)
 {
     lp_cursor *cursor = (lp_cursor *)call->owner;
+    if (cursor->foreign)
+        return lp_generic(call);
     if (cursor->closed)
         return LP_DONE;
     if (lp_cursor_need(cursor) < 0)
@@ -203,9 +214,15 @@ STATEMENT(executescript, lp_op_cursor_executescript, "sql_script", NULL, 1)
 
 static PyObject *cursor_aiter(PyObject *op)
 {
-    if (!((lp_cursor *)op)->st)
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->st)
         return call_of(op, &op_close, NULL, NULL);
-    return lp_rows_new((lp_cursor *)op);
+    if (!cursor->foreign && !lp_cursor_replaced(cursor))
+        return lp_rows_new(cursor);
+    PyObject *iterate = lp_generic_get(cursor->st, "iterate");
+    PyObject *rows = iterate ? PyObject_CallOneArg(iterate, op) : NULL;
+    Py_XDECREF(iterate);
+    return rows;
 }
 
 /* `async with cursor`: gives the cursor at once. */
@@ -226,6 +243,18 @@ static PyObject *cursor_aexit(PyObject *op, PyObject *const *args, Py_ssize_t co
     return PyObject_CallMethodNoArgs(op, ((lp_cursor *)op)->st->names.close);
 }
 
+/* What aiosqlite sends everything through: on the connection. */
+static PyObject *cursor_execute_private(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->st)
+        return call_of(op, &op_close, NULL, NULL);
+    PyObject *execute = PyObject_GetAttr((PyObject *)cursor->conn, cursor->st->names._execute);
+    PyObject *call = execute ? PyObject_Call(execute, args, kwargs) : NULL;
+    Py_XDECREF(execute);
+    return call;
+}
+
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 static PyMethodDef cursor_methods[] = {
     {"execute", FAST(cursor_execute), METH_FASTCALL | METH_KEYWORDS,
@@ -242,6 +271,8 @@ static PyMethodDef cursor_methods[] = {
     {"fetchall", cursor_fetchall, METH_NOARGS,
      "fetchall($self, /)\n--\n\nGives a list of the rows that are left."},
     {"close", cursor_close, METH_NOARGS, "close($self, /)\n--\n\nEnds the statement. Never waits."},
+    {"_execute", FAST(cursor_execute_private), METH_VARARGS | METH_KEYWORDS,
+     "_execute($self, fn, /, *args, **kwargs)\n--\n\nThe Connection's _execute()."},
     {"__aenter__", cursor_aenter, METH_NOARGS, NULL},
     {"__aexit__", FAST(cursor_aexit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -249,10 +280,18 @@ static PyMethodDef cursor_methods[] = {
 
 /* ---- attributes -------------------------------------------------------------------------------- */
 
+/* Of a generic cursor everything is asked of the DB-API cursor. */
+static PyObject *get_foreign(PyObject *op, const char *name)
+{
+    return PyObject_GetAttrString(((lp_cursor *)op)->foreign, name);
+}
+
 static PyObject *get_description(PyObject *op, void *unused)
 {
     (void)unused;
     lp_cursor *cursor = (lp_cursor *)op;
+    if (cursor->foreign)
+        return get_foreign(op, "description");
     if (!cursor->columns)
         Py_RETURN_NONE;
     if (!cursor->description)
@@ -263,12 +302,16 @@ static PyObject *get_description(PyObject *op, void *unused)
 static PyObject *get_rowcount(PyObject *op, void *unused)
 {
     (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return get_foreign(op, "rowcount");
     return PyLong_FromLongLong(((lp_cursor *)op)->rowcount);
 }
 
 static PyObject *get_lastrowid(PyObject *op, void *unused)
 {
     (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return get_foreign(op, "lastrowid");
     return lp_cursor_lastrowid((lp_cursor *)op);
 }
 
@@ -283,6 +326,8 @@ static PyObject *get_is_open(PyObject *op, void *unused)
 static PyObject *get_row_factory(PyObject *op, void *unused)
 {
     (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return get_foreign(op, "row_factory");
     PyObject *factory = ((lp_cursor *)op)->row_factory;
     return Py_NewRef(factory ? factory : Py_None);
 }
@@ -290,6 +335,8 @@ static PyObject *get_row_factory(PyObject *op, void *unused)
 static int set_row_factory(PyObject *op, PyObject *value, void *unused)
 {
     (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return PyObject_SetAttrString(((lp_cursor *)op)->foreign, "row_factory", value);
     Py_XSETREF(((lp_cursor *)op)->row_factory, Py_NewRef(value ? value : Py_None));
     return 0;
 }
@@ -299,10 +346,36 @@ static PyObject *get_connection(PyObject *op, void *unused)
     (void)unused;
     /* aiosqlite: the sqlite3.Connection itself */
     lp_cursor *cursor = (lp_cursor *)op;
+    if (cursor->foreign)
+        return get_foreign(op, "connection");
     if (cursor->conn && cursor->conn->sqlite)
         return Py_NewRef(cursor->conn->sqlite);
     lp_raise_connection_closed();
     return NULL;
+}
+
+static PyObject *get_arraysize(PyObject *op, void *unused)
+{
+    (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return get_foreign(op, "arraysize");
+    return PyLong_FromSsize_t(((lp_cursor *)op)->arraysize);
+}
+
+static int set_arraysize(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    if (((lp_cursor *)op)->foreign)
+        return PyObject_SetAttrString(((lp_cursor *)op)->foreign, "arraysize", value);
+    if (!value) {
+        PyErr_SetString(PyExc_TypeError, "arraysize cannot be deleted");
+        return -1;
+    }
+    Py_ssize_t size = PyLong_AsSsize_t(value);
+    if (size == -1 && PyErr_Occurred())
+        return -1;
+    ((lp_cursor *)op)->arraysize = size;
+    return 0;
 }
 
 static PyGetSetDef cursor_getset[] = {
@@ -314,11 +387,15 @@ static PyGetSetDef cursor_getset[] = {
     {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
     {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
     {"_is_open", get_is_open, NULL, "Whether its statement is still open in SQLite.", NULL},
+    {"arraysize", get_arraysize, set_arraysize, "Rows of a fetchmany().", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef cursor_members[] = {
-    {"arraysize", T_PYSSIZET, offsetof(lp_cursor, arraysize), 0, "Rows of a fetchmany()."},
+    {"iter_chunk_size", T_PYSSIZET, offsetof(lp_cursor, chunk), 0,
+     "Rows that `async for` asks a generic cursor for at once."},
+    {"_cursor", T_OBJECT_EX, offsetof(lp_cursor, foreign), READONLY,
+     "The DB-API cursor, of a generic connection."},
     {"_conn", T_OBJECT, offsetof(lp_cursor, conn), READONLY, "The Connection."},
     {"__dictoffset__", T_PYSSIZET, offsetof(lp_cursor, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_cursor, weakrefs), READONLY, NULL},
@@ -327,22 +404,24 @@ static PyMemberDef cursor_members[] = {
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-/* Cursor(connection, cursor=None): the second argument is aiosqlite's, for subclasses that pass it. */
+/* Cursor(connection, cursor=None): with a DB-API cursor of that connection everything is done by it. */
 static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char conn_name[] = "conn", cursor_name[] = "cursor";
     static char *names[] = {conn_name, cursor_name, NULL};
     lp_cursor *cursor = (lp_cursor *)op;
     lp_state *st = lp_state_of(Py_TYPE(op));
-    PyObject *conn, *unused = NULL;
+    PyObject *conn, *foreign = Py_None;
     if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type,
-                                            &conn, &unused))
+                                            &conn, &foreign))
         return -1;
     if (!((lp_conn *)conn)->st || cursor->st) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the Cursor, or its Connection, cannot be initialised so");
         return -1;
     }
+    if (foreign != Py_None)
+        cursor->foreign = Py_NewRef(foreign);
     return set_up(cursor, (lp_conn *)conn);
 }
 
@@ -351,6 +430,7 @@ static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
     lp_cursor *cursor = (lp_cursor *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)cursor->conn);
+    Py_VISIT(cursor->foreign);
     Py_VISIT(cursor->dict);
     Py_VISIT(cursor->row_factory);
     Py_VISIT(cursor->description);
@@ -380,6 +460,7 @@ static void cursor_dealloc(PyObject *op)
         PyMem_Free(cursor->batches);
     Py_CLEAR(cursor->dict);
     Py_CLEAR(cursor->row_factory);
+    Py_CLEAR(cursor->foreign);
     Py_CLEAR(cursor->conn);
     if (cursor->st && type == cursor->st->cursor_type)
         lp_spare_give(&cursor->st->cursors, op);

@@ -16,6 +16,9 @@ typedef struct lp_cursor {
     lp_state *st;
     lp_conn *conn; /* owned */
 
+    PyObject *foreign; /* generic: the DB-API cursor that does it all; or NULL */
+    Py_ssize_t chunk;  /* iter_chunk_size of the connection */
+
     /* GIL */
     PyObject *dict, *weakrefs;
     PyObject *row_factory; /* None: tuples */

@@ -38,6 +38,7 @@
 
 #include "guarded.h"
 #include "sqlite_table.h"
+#include "thread.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,6 +77,9 @@ struct lp_opener {
     PyObject *connection; /* the sqlite3.Connection, while it is open */
     lp_link *link;        /* its link, if it has one */
     PyObject *error;      /* what open or close raised */
+    PyObject *thread;     /* what conn._thread shows; NULL: nobody has asked for it */
+    unsigned long worker; /* the thread that opened it; 0 before */
+    bool over;            /* closed, or never opened */
 };
 
 /* ---- workers and Python ------------------------------------------------------------------------ */
@@ -254,6 +258,15 @@ static PyObject *uri_of_uri(lp_state *st, PyObject *path)
     return result;
 }
 
+PyObject *lp_database_text(PyObject *database)
+{
+    if (PyUnicode_Check(database))
+        return Py_NewRef(database);
+    if (PyBytes_Check(database))
+        return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(database), PyBytes_GET_SIZE(database), NULL);
+    return PyObject_Str(database);
+}
+
 /* The argument for sqlite3.connect() and whether it is a URI. *ret_path: the file that it means, as bytes, empty
  * for one without a file; NULL for a URI of the user's, which may mean anything. */
 static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret_uri,
@@ -262,7 +275,12 @@ static PyObject *target_of(lp_state *st, PyObject *database, bool uri, bool *ret
     PyObject *path = NULL;
     *ret_uri = uri;
     *ret_path = NULL;
-    if (!PyUnicode_FSConverter(database, &path))
+    /* Bytes need no UTF-8 here: the name goes to SQLite byte for byte. */
+    bool is_path = PyBytes_Check(database) || PyObject_HasAttrString(database, "__fspath__");
+    PyObject *text_of = is_path ? Py_NewRef(database) : lp_database_text(database);
+    int converted = text_of ? PyUnicode_FSConverter(text_of, &path) : 0;
+    Py_XDECREF(text_of);
+    if (!converted)
         return NULL;
     const char *text = PyBytes_AS_STRING(path);
     PyObject *result;
@@ -385,6 +403,7 @@ void lp_opener_unref(lp_opener *opener)
     Py_XDECREF((PyObject *)opener->link);
     Py_XDECREF(opener->error);
     Py_XDECREF(opener->path);
+    Py_XDECREF(opener->thread);
     Py_DECREF(opener->arguments);
     Py_DECREF(opener->keywords);
     Py_DECREF(opener->module);
@@ -409,6 +428,23 @@ int lp_opener_raise(lp_opener *opener)
     opener->error = NULL;
     lp_exc_give(exc);
     return 1;
+}
+
+void lp_opener_watch(lp_opener *opener, PyObject *thread)
+{
+    Py_XSETREF(opener->thread, Py_NewRef(thread));
+    if (opener->worker)
+        lp_thread_opened(thread, opener->worker);
+    if (opener->over)
+        lp_thread_tell(thread, "end");
+}
+
+/* Nothing is open any more. */
+static void over(lp_opener *opener)
+{
+    opener->over = true;
+    if (opener->thread)
+        lp_thread_tell(opener->thread, "end");
 }
 
 /* Opens; with the GIL. */
@@ -444,7 +480,13 @@ static int opener_open(void *arg, sqlite3 **ret_db, char **ret_message)
     PyGILState_STATE gil;
     if (!lp_worker_enter(&gil))
         return SQLITE_INTERRUPT;
-    int rc = open_with_python(arg, ret_db);
+    lp_opener *opener = arg;
+    int rc = open_with_python(opener, ret_db);
+    opener->worker = PyThread_get_thread_ident();
+    if (opener->thread)
+        lp_thread_opened(opener->thread, opener->worker);
+    if (rc != SQLITE_OK)
+        over(opener);
     PyGILState_Release(gil);
     return rc;
 }
@@ -474,6 +516,7 @@ static int opener_close(void *arg, sqlite3 *db)
     Py_XDECREF((PyObject *)link);
     Py_XDECREF(closed);
     Py_DECREF(connection);
+    over(opener);
     PyGILState_Release(gil);
     return rc;
 }
@@ -484,6 +527,7 @@ static void opener_release(void *arg)
     PyGILState_STATE gil;
     if (!lp_worker_enter(&gil))
         return;
+    over(arg);
     lp_opener_unref(arg);
     PyGILState_Release(gil);
 }

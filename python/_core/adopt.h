@@ -13,6 +13,13 @@ typedef struct lp_opener lp_opener;
 lp_opener *lp_opener_new(PyObject *module, lp_state *st, PyObject *database, PyObject *kwargs,
                          ll_open_options *ret_options);
 
+/* A `database` argument as sqlite3.connect() is to get it: str as it is, bytes decoded, a path or anything else by
+ * str(), as aiosqlite does. A new reference; NULL with an exception. */
+PyObject *lp_database_text(PyObject *database);
+
+/* What _thread shows (looplite._thread) is told when the connection has ended. */
+void lp_opener_watch(lp_opener *opener, PyObject *thread);
+
 /* The hooks for ll_conn_open_adopted(), which holds a reference of its own from here on, until it
  * calls adopt->release. */
 ll_adopt lp_opener_adopt(lp_opener *opener);

@@ -11,6 +11,7 @@
 #include "aconn.h"
 #include "callback.h"
 #include "errors.h"
+#include "generic.h"
 
 /* What looplite.connect() was given; `connector()` opens the same with plain sqlite3. */
 typedef struct connector {
@@ -37,6 +38,10 @@ static ll_status submit_opening(lp_call *call, lp_conn *conn, bool *ret_raised)
     if (!conn->opener)
         return LL_EINVAL;
     *ret_raised = false;
+    if (conn->thread) {
+        lp_thread_tell(conn->thread, "begin");
+        lp_opener_watch(conn->opener, conn->thread);
+    }
     ll_adopt adopt = lp_opener_adopt(conn->opener);
     ll_status status = ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle,
                                             &call->request);
@@ -48,19 +53,38 @@ static ll_status submit_opening(lp_call *call, lp_conn *conn, bool *ret_raised)
     return status;
 }
 
-static lp_step connect_start(lp_call *call)
+/* Whether sqlite3.connect() is another one than it was: a mock, or what traces it. Then it is what has to be
+ * called. -1 with an exception. */
+static int connect_replaced(lp_state *st)
+{
+    PyObject *connect = lp_generic_connect(st);
+    Py_XDECREF(connect);
+    return connect ? connect != st->sqlite3.connect : -1;
+}
+
+static lp_step connect_private_start(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     lp_state *st = call->st;
+    if (conn->phase == LP_CONN_OPEN) {
+        call->result = Py_NewRef(call->owner);
+        return LP_DONE;
+    }
     if (conn->phase != LP_CONN_NEW) {
-        PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
+        if (conn->stopped)
+            lp_raise_connection_closed();
+        else
+            PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
         return LP_ERROR;
     }
-    if (!conn->connector || Py_TYPE(conn->connector) != st->connector_type) {
-        PyErr_SetString(st->sqlite3.NotSupportedError,
-                        "a Connection with a connector of one's own is not supported yet; use "
-                        "looplite.connect()");
+    conn->started = true;
+    int replaced = conn->generic ? 1 : connect_replaced(st);
+    if (replaced < 0)
         return LP_ERROR;
+    if (replaced) {
+        conn->generic = true;
+        conn->phase = LP_CONN_CONNECTING;
+        return lp_generic(call);
     }
     connector *what = (connector *)conn->connector;
     PyObject *detect = PyDict_GetItemWithError(what->keywords, st->names.detect_types);
@@ -80,6 +104,21 @@ static lp_step connect_start(lp_call *call)
         call->begun = true;
     }
     return lp_call_submitted(call, status);
+}
+
+/* `await conn`: aiosqlite starts a thread here, which can be done once, and goes through _connect(). */
+static lp_step connect_start(lp_call *call)
+{
+    lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->started || (conn->phase != LP_CONN_NEW && !conn->stopped)) {
+        PyErr_SetString(PyExc_RuntimeError, "threads can only be started once");
+        return LP_ERROR;
+    }
+    if (!(lp_conn_replaced(conn) & LP_OWN_CONNECT))
+        return connect_private_start(call);
+    conn->started = true;
+    PyObject *connecting = PyObject_CallMethodNoArgs(call->owner, call->st->names._connect);
+    return connecting ? lp_delegate_to(call, connecting) : LP_ERROR;
 }
 
 static void connect_record(lp_call *call)
@@ -103,8 +142,8 @@ static lp_step connect_finish(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     if (conn->phase == LP_CONN_CLOSED) {
-        if (!lp_opener_raise(conn->opener) && lp_call_check(call) == 0)
-            lp_raise_no_connection();
+        if ((!conn->opener || !lp_opener_raise(conn->opener)) && lp_call_check(call) == 0)
+            lp_raise_inactive(conn); /* stopped meanwhile */
         lp_conn_let_go(conn);
         return LP_ERROR;
     }
@@ -131,6 +170,15 @@ const lp_op lp_op_connect = {
     .flags = LP_OP_SHIELD | LP_OP_QUIET | LP_OP_DETACH,
 };
 
+const lp_op lp_op_connect_private = {
+    .name = "Connection._connect",
+    .start = connect_private_start,
+    .record = connect_record,
+    .finish = connect_finish,
+    .cancelled = connect_cancelled,
+    .flags = LP_OP_SHIELD | LP_OP_DETACH,
+};
+
 /* ---- the connector ----------------------------------------------------------------------------- */
 
 static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -140,11 +188,13 @@ static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "connector() takes no arguments");
         return NULL;
     }
-    PyObject *arguments = PyTuple_Pack(1, self->database);
-    PyObject *connection = arguments
-                             ? PyObject_Call(self->st->sqlite3.connect, arguments, self->keywords)
-                             : NULL;
+    PyObject *connect = lp_generic_connect(self->st);
+    PyObject *database = connect ? lp_database_text(self->database) : NULL;
+    PyObject *arguments = database ? PyTuple_Pack(1, database) : NULL;
+    PyObject *connection = arguments ? PyObject_Call(connect, arguments, self->keywords) : NULL;
     Py_XDECREF(arguments);
+    Py_XDECREF(database);
+    Py_XDECREF(connect);
     return connection;
 }
 

@@ -207,8 +207,7 @@ static void sate(lp_call *call)
     call->starving = false;
 }
 
-/* Lets go of all but what the worker may still read and what the result is. */
-static void over(lp_call *call)
+void lp_call_over(lp_call *call)
 {
     call->phase = LP_OVER;
     sate(call);
@@ -216,11 +215,20 @@ static void over(lp_call *call)
     if (LP_UNLIKELY(call->uncommon))
         Py_CLEAR(call->trap);
     Py_CLEAR(call->thrown);
+    Py_CLEAR(call->delegate);
     if (!call->list) {
         lp_params_done(&call->params);
         ll_request_unref(call->request);
         call->request = NULL;
     }
+}
+
+PyObject *lp_call_answer(lp_call *call, PyObject *value)
+{
+    if (call->keep)
+        Py_XSETREF(call->kept, Py_NewRef(value));
+    lp_call_over(call);
+    return value;
 }
 
 /* What to yield in order to wait until resolve(): a new future of the running loop. */
@@ -273,7 +281,7 @@ static void detach(lp_call *call)
 {
     if (call->list && !(call->op->flags & LP_OP_SHIELD) && ll_request_cancel(call->request) < 0)
         PyErr_Clear(); /* only after a fork, and then nothing runs */
-    over(call);
+    lp_call_over(call);
     if (call->op->cancelled)
         call->op->cancelled(call);
 }
@@ -408,6 +416,8 @@ static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
 {
     lp_step step;
     *ret = NULL;
+    if (call->phase == LP_DELEGATED)
+        return lp_delegate_send(call, value ? value : Py_None, ret);
     if (call->running) {
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
         return PYGEN_ERROR;
@@ -476,15 +486,18 @@ static PySendResult advance(lp_call *call, PyObject *value, PyObject **ret)
         }
         *ret = call->result ? call->result : Py_NewRef(Py_None);
         call->result = NULL;
-        if (call->keep)
-            Py_XSETREF(call->kept, Py_NewRef(*ret));
-        over(call);
+        (void)lp_call_answer(call, *ret);
         sent = PYGEN_RETURN;
+        break;
+    case LP_DELEGATE:
+        call->phase = LP_DELEGATED;
+        call->running = false;
+        sent = lp_delegate_send(call, Py_None, ret);
         break;
     case LP_SHUN: /* whoever awaited it first goes on */
         break;
     default:
-        over(call);
+        lp_call_over(call);
         break;
     }
     call->running = false;
@@ -598,6 +611,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
         return NULL;
     }
+    if (call->phase == LP_DELEGATED)
+        return lp_delegate_throw(call, exc);
     if (!cancelled) {
         if (call->phase != LP_OVER)
             detach(call);
@@ -613,6 +628,18 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
             while (step == LP_AGAIN)
                 step = finish(call);
             if (step == LP_WAIT && call->list && call->op->flags & LP_OP_LEAVE) {
+                outcome = "unknown";
+                break;
+            }
+            if (step == LP_DELEGATE) { /* begins, and is told then */
+                PyObject *got;
+                call->phase = LP_DELEGATED;
+                if (lp_delegate_send(call, Py_None, &got) == PYGEN_NEXT) {
+                    Py_DECREF(got);
+                    return lp_delegate_throw(call, exc);
+                }
+                Py_XDECREF(got);
+                PyErr_Clear(); /* the cancellation counts more */
                 outcome = "unknown";
                 break;
             }
@@ -660,6 +687,8 @@ static PyObject *call_close(PyObject *op, PyObject *unused)
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);
         return NULL;
     }
+    if (call->phase == LP_DELEGATED && lp_delegate_close(call) < 0)
+        return NULL;
     if (call->phase != LP_OVER)
         detach(call);
     Py_RETURN_NONE;
@@ -756,6 +785,7 @@ static int call_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(call->hook);
     Py_VISIT(call->hook_context);
     Py_VISIT(call->context);
+    Py_VISIT(call->delegate);
     return lp_params_traverse(&call->params, visit, arg);
 }
 
@@ -784,6 +814,7 @@ static int call_clear(PyObject *op)
         Py_CLEAR(call->hook);
         Py_CLEAR(call->hook_context);
     }
+    Py_CLEAR(call->delegate);
     return 0;
 }
 
@@ -837,25 +868,19 @@ static char call_doc[] =
     "What every asynchronous call returns: await it, or enter it with `async with`.";
 
 static PyType_Slot call_slots[] = {
-    {Py_tp_doc, call_doc},
-    {Py_tp_traverse, call_traverse},
-    {Py_tp_clear, call_clear},
-    {Py_tp_finalize, call_finalize},
-    {Py_tp_dealloc, call_dealloc},
-    {Py_tp_repr, call_repr},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, call_iternext},
-    {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, call_am_send},
-    {Py_tp_methods, call_methods},
-    {Py_tp_getset, call_getset},
-    {0, NULL},
+    {Py_tp_doc, call_doc},           {Py_tp_new, lp_delegate_new},
+    {Py_tp_traverse, call_traverse}, {Py_tp_clear, call_clear},
+    {Py_tp_finalize, call_finalize}, {Py_tp_dealloc, call_dealloc},
+    {Py_tp_repr, call_repr},         {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, call_iternext}, {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, call_am_send},      {Py_tp_methods, call_methods},
+    {Py_tp_getset, call_getset},     {0, NULL},
 };
 
 static PyType_Spec call_spec = {
     .name = "looplite.Result",
     .basicsize = sizeof(lp_call),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = call_slots,
 };
 

@@ -8,13 +8,14 @@
 
 /* What a step of a call came to. */
 typedef enum lp_step {
-    LP_SHUN = -2,  /* an exception is set, for a second awaiter only */
-    LP_ERROR = -1, /* an exception is set */
-    LP_DONE = 0,   /* call->result is the answer (NULL: None) */
-    LP_WAIT = 1,   /* a request was accepted; finish() follows once it has called back */
-    LP_YIELD = 2,  /* let the loop turn once; finish() follows */
-    LP_TURN = 4,   /* not begun: let the loop turn first */
-    LP_AGAIN = 3   /* a request finished inside its submission; finish() follows at once */
+    LP_SHUN = -2,   /* an exception is set, for a second awaiter only */
+    LP_ERROR = -1,  /* an exception is set */
+    LP_DONE = 0,    /* call->result is the answer (NULL: None) */
+    LP_WAIT = 1,    /* a request was accepted; finish() follows once it has called back */
+    LP_YIELD = 2,   /* let the loop turn once; finish() follows */
+    LP_TURN = 4,    /* not begun: let the loop turn first */
+    LP_AGAIN = 3,   /* a request finished inside its submission; finish() follows at once */
+    LP_DELEGATE = 5 /* call->delegate, a coroutine, goes on in its place (delegate.c) */
 } lp_step;
 
 enum {
@@ -40,12 +41,13 @@ typedef struct lp_op {
     unsigned flags;
 } lp_op;
 
-/* NEW -> (WAITING | YIELDED)* -> DELIVERING? -> OVER */
+/* NEW -> (WAITING | YIELDED)* -> DELIVERING? -> OVER, or NEW -> YIELDED* -> DELEGATED -> OVER */
 enum {
     LP_NEW,
     LP_WAITING,
     LP_YIELDED,
     LP_DELIVERING, /* under trio: done, and its task is cancelled */
+    LP_DELEGATED,
     LP_OVER
 };
 
@@ -70,6 +72,7 @@ struct lp_call {
     PyObject *late;     /* executemany: what the iterator raised, after the rows before it ran */
     PyObject *context;  /* what callbacks of its request run in; NULL: there are none */
     PyObject *target;   /* the Cursor a statement answers with, if that is not the owner */
+    PyObject *delegate; /* the coroutine that does it all, once it is DELEGATED */
     ll_request *request;
     lp_call *previous,
         *next;        /* in loop->pending or st->orphans; linked: the list holds a reference */
@@ -117,6 +120,22 @@ int lp_call_check(lp_call *call);
 
 /* "applied", "not applied", "unknown". */
 const char *lp_outcome_name(ll_outcome outcome);
+/* Its answer goes to the awaiter; a new reference. The call is over. */
+PyObject *lp_call_answer(lp_call *call, PyObject *value);
+
+/* Lets go of all but what the worker may still read and what the result is. */
+void lp_call_over(lp_call *call);
+
+/* delegate.c: hands a call over to an awaitable, whose reference is taken: LP_DELEGATE or LP_ERROR. */
+lp_step lp_delegate_to(lp_call *call, PyObject *awaitable);
+
+/* delegate.c: the steps of a call that a coroutine does in its place. */
+PySendResult lp_delegate_send(lp_call *call, PyObject *value, PyObject **ret);
+PyObject *lp_delegate_throw(lp_call *call, PyObject *exc);
+int lp_delegate_close(lp_call *call);
+
+/* delegate.c: Result(coroutine): tp_new. */
+PyObject *lp_delegate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 
 /* Whether nobody waits for the answer any more. */
 static inline bool lp_call_is_lost(const lp_call *call)

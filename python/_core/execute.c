@@ -17,6 +17,7 @@
 #include "acursor.h"
 #include "errors.h"
 #include "hook.h"
+#include "generic.h"
 
 #include <string.h>
 
@@ -49,6 +50,8 @@ static lp_step begin(lp_call *call)
     lp_conn *conn = conn_of(call);
     if (is_cursor(call)) {
         lp_cursor *cursor = (lp_cursor *)call->owner;
+        if (cursor->foreign)
+            return lp_generic(call);
         if (lp_cursor_need(cursor) < 0)
             return LP_ERROR;
         if (lp_conn_must_wait(conn, call))
@@ -56,6 +59,8 @@ static lp_step begin(lp_call *call)
         if (!call->target)
             call->target = Py_NewRef(call->owner);
     } else {
+        if (lp_conn_is_generic(conn))
+            return lp_generic(call);
         if (lp_conn_need(conn) < 0)
             return LP_ERROR;
         if (lp_conn_must_wait(conn, call))
@@ -464,6 +469,8 @@ const lp_op lp_op_cursor_executescript = {
 static lp_step cursor_start(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
+    if (lp_conn_is_generic(conn))
+        return lp_generic(call);
     if (lp_conn_need(conn) < 0)
         return LP_ERROR;
     call->result = (PyObject *)lp_cursor_new(conn);

@@ -18,6 +18,7 @@
  * cursor: `decoding` refuses that with sqlite3's words, so the batch under our hands stays. */
 #include "acursor.h"
 #include "errors.h"
+#include "generic.h"
 
 #include <looplite/sqlite.h>
 
@@ -124,6 +125,8 @@ static int nothing(sqlite3 *db, void *arg)
 static lp_step ready(lp_call *call, lp_cursor *cursor)
 {
     ll_submit how;
+    if (cursor->foreign)
+        return lp_generic(call);
     if (lp_cursor_need(cursor) < 0)
         return LP_ERROR;
     if (!cursor->executing) {
@@ -288,6 +291,8 @@ const lp_op lp_op_fetchall = {
 static lp_step fetchmany_start(lp_call *call)
 {
     lp_cursor *cursor = (lp_cursor *)call->owner;
+    if (cursor->foreign)
+        return lp_generic(call);
     Py_ssize_t size = cursor->arraysize;
     if (call->argument && call->argument != Py_None) {
         size = PyNumber_AsSsize_t(call->argument, PyExc_OverflowError);

@@ -16,10 +16,12 @@
 #include "acursor.h"
 #include "adopt.h"
 #include "awaitable.h"
+#include "generic.h"
 #include "guarded.h"
 #include "hook.h"
 #include "info.h"
 #include "loop.h"
+#include "method.h"
 #include "sqlite_table.h"
 #include "state.h"
 #include "work.h"
@@ -198,8 +200,11 @@ static int module_exec(PyObject *module)
     }
     if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
         lp_awaitable_init(module, st) < 0 || lp_callback_init(module, st) < 0 ||
-        lp_guarded_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
-        lp_cursor_init(module, st) < 0 || lp_hook_init(module, st) < 0)
+        lp_method_init(module, st) < 0 || lp_guarded_init(module, st) < 0 ||
+        lp_conn_init(module, st) < 0 || lp_cursor_init(module, st) < 0 ||
+        lp_shell_init(module, st) < 0 || lp_methods_async(st, st->conn_type, "Connection") < 0 ||
+        lp_methods_async(st, st->cursor_type, "Cursor") < 0 || lp_generic_init(module, st) < 0 ||
+        lp_hook_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
@@ -230,6 +235,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->base_autocommit);
     Py_VISIT(st->inside);
     Py_VISIT(st->statement_type);
+    Py_VISIT(st->method_type);
+    for (size_t i = 0; i < LP_ORIGINALS; i++)
+        Py_VISIT(st->originals[i]);
 #define X(name) Py_VISIT(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X
@@ -273,6 +281,9 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->base_autocommit);
     Py_CLEAR(st->inside);
     Py_CLEAR(st->statement_type);
+    Py_CLEAR(st->method_type);
+    for (size_t i = 0; i < LP_ORIGINALS; i++)
+        Py_CLEAR(st->originals[i]);
 #define X(name) Py_CLEAR(st->sqlite3.name);
     LP_SQLITE3(X)
 #undef X

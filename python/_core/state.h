@@ -18,6 +18,9 @@
  *   guarded.c         the sqlite3.Connection, used directly
  *   work.c            the program's own Python code on a connection's worker
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
+ *   method.c          methods that pass for coroutine functions
+ *   generic.c         connections that are none of ours, and replaced methods: through Python (delegate.c)
+ *   shell.c           the private names of aiosqlite
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
  * only code that runs without it is the auto-extension of adopt.c. */
@@ -34,6 +37,8 @@
 #define LP_NAMES(X)                   \
     X(__asyncio_running_event_loop__) \
     X(_asyncio_future_blocking)       \
+    X(_connect)                       \
+    X(_execute)                       \
     X(_looplite)                      \
     X(_turn)                          \
     X(add_reader)                     \
@@ -53,6 +58,7 @@
     X(dispatch)                       \
     X(done)                           \
     X(execute)                        \
+    X(fetchmany)                      \
     X(in_transaction)                 \
     X(interrupt)                      \
     X(is_closed)                      \
@@ -65,6 +71,7 @@
     X(set_result)                     \
     X(sqlite_errorcode)               \
     X(sqlite_errorname)               \
+    X(stop)                           \
     X(text_factory)                   \
     X(timeout)                        \
     X(total_changes)                  \
@@ -106,6 +113,16 @@
     X(wait_task_rescheduled)      \
     X(Host)
 
+/* What is known of a class, as of one of its versions: which methods were replaced (generic.h). */
+typedef struct lp_seen {
+    const PyTypeObject *type;
+    unsigned version, replaced;
+} lp_seen;
+
+enum {
+    LP_ORIGINALS = 4
+};
+
 typedef struct lp_call lp_call;
 typedef struct lp_loop lp_loop;
 
@@ -113,7 +130,7 @@ typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
         *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
-        *guarded_cursor_type, *blob_type, *dump_type, *statement_type;
+        *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type;
     PyObject *base_isolation_level,
         *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
     PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */
@@ -136,10 +153,12 @@ typedef struct lp_state {
     PyObject *get_running_loop; /* asyncio's own, that gives None instead of raising */
     Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
     PyObject *empty_tuple;
-    PyObject *sqlite_way; /* how SQLite was found, for bug reports */
+    PyObject *originals[LP_ORIGINALS]; /* methods that others of ours go through (generic.c) */
+    PyObject *sqlite_way;              /* how SQLite was found, for bug reports */
     const char *vfs_name;
 
     /* GIL */
+    lp_seen seen_conn, seen_cursor;
     lp_spares calls, cursors;  /* kept for the next ones */
     PyTypeObject *holder_type; /* of what holds the running loop (running.c), or NULL */
     PyObject *loops;           /* dict: id(loop) -> lp_loop */

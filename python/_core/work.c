@@ -20,6 +20,7 @@
 #include "work.h"
 
 #include "errors.h"
+#include "generic.h"
 
 #include <time.h>
 
@@ -152,7 +153,7 @@ static int find_method(lp_call *call)
     return 0;
 }
 
-lp_step lp_work_start(lp_call *call)
+static lp_step submit(lp_call *call)
 {
     lp_conn *conn = (lp_conn *)call->owner;
     ll_submit how;
@@ -168,6 +169,11 @@ lp_step lp_work_start(lp_call *call)
         return LP_ERROR;
     call->begun = true;
     return lp_call_submitted(call, ll_conn_call(conn->handle, work, call, &how, &call->request));
+}
+
+lp_step lp_work_start(lp_call *call)
+{
+    return lp_conn_is_generic((lp_conn *)call->owner) ? lp_generic(call) : submit(call);
 }
 
 /* Raises what the code raised. */
@@ -201,11 +207,13 @@ lp_step lp_work_finish(lp_call *call)
 static lp_step execute_start(lp_call *call)
 {
     const lp_conn *conn = (lp_conn *)call->owner;
+    if (conn->generic)
+        return lp_generic(call);
     if (conn->phase != LP_CONN_OPEN && conn->phase != LP_CONN_CLOSING) {
         lp_raise_connection_closed();
         return LP_ERROR;
     }
-    return lp_work_start(call);
+    return submit(call);
 }
 
 static const lp_op op_execute = {

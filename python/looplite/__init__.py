@@ -37,6 +37,7 @@ from looplite._core import (
     engine_info,
     stats,
 )
+from looplite._install import install, uninstall
 
 __all__ = [
     "Blob",
@@ -59,6 +60,7 @@ __all__ = [
     "apilevel",
     "connect",
     "engine_info",
+    "install",
     "paramstyle",
     "register_adapter",
     "register_converter",
@@ -66,4 +68,5 @@ __all__ = [
     "sqlite_version_info",
     "stats",
     "threadsafety",
+    "uninstall",
 ]

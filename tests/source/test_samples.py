@@ -18,6 +18,15 @@ Emma
 Romola
 """
 
+DROPIN = """\
+added 2
+Emma
+Romola
+UNIQUE constraint failed: book.title
+commits: 1
+[(42,)]
+"""
+
 CONCURRENCY = """\
 with carol: [(3,)] after rollback: [(2,)]
 alice paid? [(100,), (100,)]
@@ -82,8 +91,9 @@ def test_samples_of_all_pages() -> None:
         ("tracing_log.py", LOG),
         ("tracing_otel.py", SPANS),
         ("trio_tasks.py", TRIO),
+        ("dropin.py", DROPIN),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio"],
+    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin"],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:

@@ -1,0 +1,3 @@
+"""The version of aiosqlite whose interface this is; programs compare it."""
+
+__version__ = "0.22.1"
