@@ -21,11 +21,11 @@
 #include "acursor.h"
 #include "callback.h"
 #include "errors.h"
-#include "guarded.h"
-#include "rare.h"
 #include "generic.h"
-#include "work.h"
+#include "guarded.h"
 #include "hook.h"
+#include "rare.h"
+#include "work.h"
 
 #include <string.h>
 

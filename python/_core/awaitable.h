@@ -82,19 +82,19 @@ struct lp_call {
     ll_status status; /* of the request, once `finished` */
     ll_outcome outcome;
     uint8_t phase;
-    uint8_t gave_way;  /* how often it has let the loop turn before it began */
-    bool starving;     /* counted in loop->starving */
-    bool awaited;      /* though NEW: it lets the loop turn before it begins */
-    bool running;      /* inside a step: no step inside a step */
-    bool finished;     /* the request has called back */
-    bool keep;         /* entered by `async with` */
-    bool uncommon;     /* trap, hook or hook_context were set */
-    bool owed;         /* under trio: begun though its task is cancelled, which is to be told so */
-    bool begun;        /* the statement itself was submitted */
-    PyObject *hook;    /* whom to tell of the statement (hook.c), or NULL */
+    uint8_t gave_way; /* how often it has let the loop turn before it began */
+    bool starving;    /* counted in loop->starving */
+    bool awaited;     /* though NEW: it lets the loop turn before it begins */
+    bool running;     /* inside a step: no step inside a step */
+    bool finished;    /* the request has called back */
+    bool keep;        /* entered by `async with` */
+    bool uncommon;    /* trap, hook or hook_context were set */
+    bool owed;        /* under trio: begun though its task is cancelled, which is to be told so */
+    bool begun;       /* the statement itself was submitted */
+    PyObject *hook;   /* whom to tell of the statement (hook.c), or NULL */
     PyObject *hook_context; /* the contextvars to tell it in; NULL: those of now */
-    lp_call *behind;   /* a fetch: the next one that waits for the same batch; owned */
-    bool barrier;      /* a fetch that waits for an execute() of its cursor that is under way */
+    lp_call *behind;        /* a fetch: the next one that waits for the same batch; owned */
+    bool barrier;        /* a fetch that waits for an execute() of its cursor that is under way */
     uint64_t generation; /* a fetch: the statement of the cursor it is meant for */
 
     lp_params

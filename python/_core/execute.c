@@ -16,8 +16,8 @@
  * connection wait meanwhile, for they were started later (lp_conn_must_wait()). */
 #include "acursor.h"
 #include "errors.h"
-#include "hook.h"
 #include "generic.h"
+#include "hook.h"
 
 #include <string.h>
 

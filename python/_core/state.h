@@ -12,7 +12,7 @@
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   helper.c          a thread for loops without add_reader()
  *   hook.c            who is told of statements
- *   awaitable.c       the one awaitable          trio.c     waiting as trio wants it
+ *   awaitable.c       the one awaitable          pending.c  its requests      trio.c  waiting as trio wants it
  *   aconn.c aopen.c   Connection, and how it is opened
  *   callback.c        the program's callables that SQLite calls
  *   guarded.c         the sqlite3.Connection, used directly

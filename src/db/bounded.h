@@ -31,8 +31,8 @@ struct lli_program {
     bool
         overwrites; /* may free or replace a stored row, whose size nobody knows before: see bounded.c */
     bool temp;      /* touches the TEMP database */
-    bool attached;  /* touches an attached database */
-    bool foreign;   /* has a function or a collation that is not on our list, whatever `why` says */
+    bool attached; /* touches an attached database */
+    bool foreign;  /* has a function or a collation that is not on our list, whatever `why` says */
     bool
         single; /* it halts behind its only row: bounded, and no ResultRow is followed by anything else */
     uint8_t why;    /* enum lli_unbounded: LLI_BOUNDED when it is bounded */

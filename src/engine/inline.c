@@ -149,7 +149,8 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return ADMITTED;
     if (stmt->read_only) {
         const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
-        return lli_inline_admits_read(conn, stmt, program, &request->in.sql.params) ? ADMITTED : REFUSED;
+        return lli_inline_admits_read(conn, stmt, program, &request->in.sql.params) ? ADMITTED
+                                                                                    : REFUSED;
     }
     if (stmt->kind != LLI_KIND_DML || !conn->writes_late ||
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
