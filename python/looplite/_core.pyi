@@ -14,8 +14,9 @@ from collections.abc import (
 )
 from os import PathLike
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, SupportsIndex, TypeVar, final, overload
+from typing import Any, Final, Generic, Literal, SupportsIndex, TypeVar, final, overload
 
+from _typeshed import structseq
 from typing_extensions import Self, disjoint_base
 
 from looplite._thread import Queue, Tx, WorkerThread
@@ -63,8 +64,23 @@ class Result(Coroutine[Any, Any, _T_co], Generic[_T_co]):
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
 
 @final
-class Statement(tuple[Any, ...]):
+class Statement(structseq[Any], tuple[Any, ...]):
     """A statement that has ended, as ``Connection.on_statement`` is told of it."""
+
+    __match_args__: Final = (
+        "sql",
+        "parameters",
+        "rows",
+        "where",
+        "waited_ns",
+        "duration_ns",
+        "started_ns",
+        "outcome",
+        "applied",
+        "error",
+        "sqlite_errorcode",
+        "message",
+    )
 
     @property
     def sql(self) -> str: ...
@@ -250,11 +266,11 @@ class Connection:
         async def deserialize(
             self, data: bytes | bytearray | memoryview, /, *, name: str = "main"
         ) -> None: ...
-        async def getlimit(self, category: int) -> int: ...
-        async def setlimit(self, category: int, limit: int) -> int: ...
+        async def getlimit(self, category: int, /) -> int: ...
+        async def setlimit(self, category: int, limit: int, /) -> int: ...
     if sys.version_info >= (3, 12):
-        async def getconfig(self, op: int) -> bool: ...
-        async def setconfig(self, op: int, enable: bool = True) -> None: ...
+        async def getconfig(self, op: int, /) -> bool: ...
+        async def setconfig(self, op: int, enable: bool = True, /) -> None: ...
 
     async def commit(self) -> None: ...
     async def rollback(self) -> None: ...
