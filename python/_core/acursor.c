@@ -18,7 +18,7 @@ int lp_cursor_need(const lp_cursor *cursor)
         PyErr_SetString(cursor->st->sqlite3.ProgrammingError, "Cannot operate on a closed cursor.");
         return -1;
     }
-    if (cursor->decoding) {
+    if (cursor->busy) {
         PyErr_SetString(cursor->st->sqlite3.ProgrammingError,
                         "Recursive use of cursors not allowed.");
         return -1;
@@ -327,10 +327,20 @@ static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type,
                                             &conn, &unused))
         return -1;
-    if (!((lp_conn *)conn)->st || cursor->st) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "the Cursor, or its Connection, cannot be initialised so");
+    if (!((lp_conn *)conn)->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Connection.__init__() was not called");
         return -1;
+    }
+    if (cursor->busy) {
+        PyErr_SetString(st->sqlite3.ProgrammingError, "Recursive use of cursors not allowed.");
+        return -1;
+    }
+    if (cursor->st) { /* again: as if it were new */
+        lp_cursor_reset(cursor);
+        cursor->executing = NULL;
+        cursor->closed = cursor->has_rowid = false;
+        if (cursor->batches != cursor->few)
+            PyMem_Free(cursor->batches);
     }
     return set_up(cursor, (lp_conn *)conn);
 }

@@ -36,8 +36,8 @@ typedef struct lp_cursor {
     lp_call *asking;          /* the fetch that waits for the next batch; NULL: none */
     lp_call *waiting;         /* fetches behind it, on the same loop; owned, linked by `behind` */
     uint64_t generation;      /* counts statements: a fetch knows which one it is of */
-    bool decoding;            /* rows are being made: Python code may run in there */
-    bool broken;              /* the statement was interrupted in the middle */
+    bool busy;   /* rows are made, or parameters converted: Python code may run in there */
+    bool broken; /* the statement was interrupted in the middle */
     bool closed;
     ll_batch *few[LP_FEW_BATCHES];
 } lp_cursor;

@@ -151,8 +151,10 @@ static lp_step execute_start(lp_call *call)
     if (!sql.text || (may_be_dml(sql.text) && lp_conn_begin_mode(conn, &sql.begin_before) < 0))
         return LP_ERROR;
     /* Adapters may run in here, and anything with them. */
-    if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0 ||
-        (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
+    target_of(call)->busy = true;
+    int filled = lp_params_fill(call->st, &call->params, call->sql, call->argument);
+    target_of(call)->busy = false;
+    if (filled < 0 || (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
         return LP_ERROR;
     sql.params = (ll_params){
         .values = call->params.values, .names = call->params.names, .count = call->params.count};
@@ -305,11 +307,11 @@ static lp_step many_collect(lp_call *call)
     if (deadline < 0)
         return LP_ERROR;
     for (size_t n = 1;; n++) {
+        target_of(call)->busy = true;
         PyObject *row = PyIter_Next(call->iterator);
-        if (!row)
-            break;
-        int rc = lp_params_add_row(call->st, &call->params, call->sql, row);
-        Py_DECREF(row);
+        int rc = row ? lp_params_add_row(call->st, &call->params, call->sql, row) : -1;
+        target_of(call)->busy = false;
+        Py_XDECREF(row);
         if (rc < 0)
             break;
         if (n % ROWS_A_LOOK == 0 && lp_now_ns() > deadline)

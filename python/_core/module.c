@@ -13,6 +13,7 @@
  * Fork: the child owns nothing of what its parent made. It forgets engines and open connections
  * without touching them (looplite.h, guarantee 6) and makes its own when it needs them. */
 #include "acursor.h"
+#include "adapters.h"
 #include "adopt.h"
 #include "awaitable.h"
 #include "info.h"
@@ -170,7 +171,7 @@ static int module_exec(PyObject *module)
         PyErr_Format(PyExc_ImportError, "looplite cannot register its VFS: %s", ll_last_error());
         return -1;
     }
-    if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
+    if (lp_adapters_init(st) < 0 || lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
         lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
         lp_cursor_init(module, st) < 0)
         return -1;
