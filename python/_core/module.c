@@ -163,7 +163,8 @@ static int module_exec(PyObject *module)
     lp_state *st = PyModule_GetState(module);
     PyObject *sqlite3 = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
     Py_XDECREF(sqlite3);
-    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0)
+    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
+        lp_adapters_init(st) < 0)
         return -1;
     if (lp_sqlite_table_fill(st) < 0)
         return -1;
@@ -171,7 +172,7 @@ static int module_exec(PyObject *module)
         PyErr_Format(PyExc_ImportError, "looplite cannot register its VFS: %s", ll_last_error());
         return -1;
     }
-    if (lp_adapters_init(st) < 0 || lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
+    if (lp_adopt_init(module, st) < 0 || lp_loop_init(module, st) < 0 ||
         lp_awaitable_init(module, st) < 0 || lp_conn_init(module, st) < 0 ||
         lp_cursor_init(module, st) < 0)
         return -1;

@@ -104,6 +104,10 @@ typedef struct lp_state {
     PyObject *sqlite_way; /* how SQLite was found, for bug reports */
     const char *vfs_name;
 
+    /* GIL: sqlite3's adapters (adapters.h) */
+    uint64_t adapters_seen; /* the change that was looked at last */
+    int bases_adapted;      /* what was found then */
+
     /* GIL */
     lp_spares calls, cursors;  /* kept for the next ones */
     PyTypeObject *holder_type; /* of what holds the running loop (running.c), or NULL */
@@ -112,12 +116,10 @@ typedef struct lp_state {
     PyObject *memory; /* the sqlite3.Connection to ":memory:" behind these cursors, or NULL */
     ll_engine *root;  /* every connection belongs to it; its workers serve all loops */
     lp_call *orphans; /* calls whose loop is gone while a worker still reads their memory */
-    uint64_t loops_epoch;   /* counts up when a loop's entry goes: ends the cache of each thread */
-    struct lp_conn *conns;  /* the open connections */
-    uint64_t generation;    /* counts up in the child of a fork */
-    uint64_t adapters_seen; /* the change of the registry that was looked at last */
-    int bases_adapted;      /* what was found there: adapters.h */
-    int exiting;            /* the atexit hook has run: nothing is submitted any more */
+    uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
+    struct lp_conn *conns; /* the open connections */
+    uint64_t generation;   /* counts up in the child of a fork */
+    int exiting;           /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;
