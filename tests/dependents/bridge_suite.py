@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from dependents.outcomes import BAD, counts, read
+from dependents.outcomes import BAD, counts, gist, read
 from dependents.prepare import BUILD, HERE
 
 NAME = "test_sqlite3"
@@ -76,8 +76,7 @@ def check() -> bool:
         if name in known:
             print(f"   {name}: {each.outcome}, but listed: {known[name]}")
         else:
-            lines = each.reason.strip().splitlines()
-            print(f"   {name}: {each.outcome}\n        {lines[-1] if lines else ''}")
+            print(f"   {name}: {each.outcome}\n        {gist(each.reason)}")
     listed = sum(name in run for name in known)
     print(f"   {listed} known deviations, with their reasons in {DEVIATIONS.name}")
     return not wrong and not status and bool(run)

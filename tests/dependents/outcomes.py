@@ -57,6 +57,13 @@ def counts(outcomes: Iterable[str]) -> str:
     return ", ".join(parts + [f"{n} {name}" for name, n in found.items()]) or "nothing"
 
 
+def gist(reason: str) -> str:
+    """The line of a traceback that says what went wrong."""
+    lines = reason.strip().splitlines()
+    told = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return told[-1] if told else lines[-1].strip() if lines else ""
+
+
 class Wanted:
     """A run on aiosqlite, measured now or stored."""
 
@@ -84,8 +91,7 @@ class Wanted:
                 continue
             line = f"{name}: {was} -> {each.outcome}"
             if each.outcome in BAD and was not in BAD:
-                why = each.reason.strip().splitlines()
-                worse.append(f"{line}\n        {why[-1] if why else ''}".rstrip())
+                worse.append(f"{line}\n        {gist(each.reason)}".rstrip())
             elif was == "passed":
                 worse.append(f"{line} ({each.reason})")
             elif each.outcome not in BAD:

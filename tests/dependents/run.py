@@ -79,7 +79,7 @@ def _run(suite: Suite, driver: str) -> Run:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [python, "-m", "pytest", "-p", "dependents_record", "-q", "-p", "no:cacheprovider"]
-    command += ["--basetemp", scratch, *_arguments(suite, source)]
+    command += ["--rootdir", source, "--basetemp", scratch, *_arguments(suite, source)]
     with log.open("w") as output:
         child = subprocess.Popen(
             list(map(str, command)),

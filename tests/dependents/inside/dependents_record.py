@@ -26,7 +26,7 @@ if os.environ["DEPENDENTS_DRIVER"] == "looplite":
 
     looplite.install()
 
-_REASON = 600
+_REASON = 1500
 
 
 class Record:
