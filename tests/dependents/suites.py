@@ -68,7 +68,7 @@ DATABASES = Project("databases", tests="databases==0.9.0")
 
 # SQLAlchemy names the driver and SQLite's version in the names of its tests.
 _BACKEND = r"_sqlite\+\w+?_\d+_\d+_\d+"
-_SQLALCHEMY = ("-c", "setup.cfg", "-p", "no:warnings")
+_SQLALCHEMY = ("-p", "no:logging")
 _SMOKE = ("test/ext/asyncio", "test/dialect/sqlite")
 _SQLSPEC = (
     *("-p", "anyio", "-p", "pytest_mock", "-p", "pytest_timeout"),
