@@ -136,6 +136,12 @@ static lp_step close_start(lp_call *call)
     if (lp_cursor_need(cursor) < 0)
         return LP_ERROR;
     lp_cursor_reset(cursor);
+    if (cursor->direct) {
+        PyObject *closed = PyObject_CallMethodNoArgs(cursor->direct, cursor->st->names.close);
+        if (!closed)
+            return LP_ERROR;
+        Py_DECREF(closed);
+    }
     cursor->executing = NULL; /* what runs ends by itself; its rows are dropped */
     cursor->closed = true;
     return LP_DONE;
@@ -295,7 +301,35 @@ static PyObject *get_connection(PyObject *op, void *unused)
     return NULL;
 }
 
+/* aiosqlite keeps the sqlite3.Cursor that does the work there. Ours does its own work: this one is on the same
+ * connection, and closed when ours is. */
+static PyObject *get_direct(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->conn || !cursor->conn->sqlite) {
+        lp_raise_connection_closed();
+        return NULL;
+    }
+    if (!cursor->direct) {
+        cursor->direct = PyObject_CallOneArg(cursor->st->sqlite3.Cursor, cursor->conn->sqlite);
+        if (!cursor->direct || PyObject_SetAttr(cursor->direct, cursor->st->names.row_factory,
+                                                cursor->row_factory) < 0)
+            Py_CLEAR(cursor->direct);
+    }
+    if (!cursor->direct)
+        return NULL;
+    if (cursor->closed) {
+        PyObject *closed = PyObject_CallMethodNoArgs(cursor->direct, cursor->st->names.close);
+        if (!closed)
+            return NULL;
+        Py_DECREF(closed);
+    }
+    return Py_NewRef(cursor->direct);
+}
+
 static PyGetSetDef cursor_getset[] = {
+    {"_cursor", get_direct, NULL, "A sqlite3.Cursor on the same connection.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"description", get_description, NULL, "The columns of the result, or None.", NULL},
     {"rowcount", get_rowcount, NULL, "Rows changed by INSERT, UPDATE, DELETE, REPLACE; else -1.",
@@ -339,6 +373,7 @@ static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
         lp_cursor_reset(cursor);
         cursor->executing = NULL;
         cursor->closed = cursor->has_rowid = false;
+        Py_CLEAR(cursor->direct);
         if (cursor->batches != cursor->few)
             PyMem_Free(cursor->batches);
     }
@@ -353,6 +388,7 @@ static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(cursor->dict);
     Py_VISIT(cursor->row_factory);
     Py_VISIT(cursor->description);
+    Py_VISIT(cursor->direct);
     Py_VISIT(cursor->shape);
     Py_VISIT(cursor->converters);
     return 0;
@@ -362,6 +398,7 @@ static int cursor_clear(PyObject *op)
 {
     lp_cursor *cursor = (lp_cursor *)op;
     Py_CLEAR(cursor->dict);
+    Py_CLEAR(cursor->direct);
     Py_XSETREF(cursor->row_factory, Py_NewRef(Py_None));
     return 0;
 }
@@ -379,6 +416,7 @@ static void cursor_dealloc(PyObject *op)
         PyMem_Free(cursor->batches);
     Py_CLEAR(cursor->dict);
     Py_CLEAR(cursor->row_factory);
+    Py_CLEAR(cursor->direct);
     Py_CLEAR(cursor->conn);
     if (cursor->st && type == cursor->st->cursor_type)
         lp_spare_give(&cursor->st->cursors, op);

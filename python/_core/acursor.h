@@ -20,6 +20,7 @@ typedef struct lp_cursor {
     PyObject *dict, *weakrefs;
     PyObject *row_factory; /* None: tuples */
     PyObject *description; /* made when first asked for; NULL before */
+    PyObject *direct;      /* a sqlite3.Cursor for whoever reaches for one; NULL before */
     PyObject *shape;       /* what the row factory gets; NULL before */
     PyObject
         *converters; /* of the columns; None: none has one; NULL before, and with detect_types 0 */

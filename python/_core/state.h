@@ -73,6 +73,7 @@
     X(ProgrammingError)  \
     X(NotSupportedError) \
     X(Connection)        \
+    X(Cursor)            \
     X(Row)               \
     X(PrepareProtocol)   \
     X(adapt)             \

@@ -104,9 +104,10 @@ class Wanted:
         return worse, better
 
     def as_json(self) -> dict[str, Any]:
-        grouped: dict[str, list[str]] = {}
+        grouped: dict[str, dict[str, list[str]]] = {}
         for name, outcome in sorted(self.others.items()):
-            grouped.setdefault(outcome, []).append(name)
+            file, _, rest = name.partition("::")
+            grouped.setdefault(outcome, {}).setdefault(file, []).append(rest)
         return {**platform(), "passed": dict(sorted(self.passed.items())), "others": grouped}
 
     @classmethod
@@ -117,12 +118,17 @@ class Wanted:
         stored = json.loads(path.read_text())
         if any(stored[key] != value for key, value in platform().items()):
             return None
-        others = {name: key for key, names in stored["others"].items() for name in names}
+        others = {
+            f"{file}::{rest}" if rest else file: outcome
+            for outcome, files in stored["others"].items()
+            for file, names in files.items()
+            for rest in names
+        }
         return cls(others, Counter(stored["passed"]))
 
     def store(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_json(), indent=1) + "\n")
+        path.write_text(json.dumps(self.as_json(), indent=0) + "\n")
 
 
 def platform() -> dict[str, Any]:
