@@ -30,18 +30,24 @@ int lp_cursor_need(const lp_cursor *cursor)
     return lp_conn_need(cursor->conn);
 }
 
-void lp_cursor_reset(lp_cursor *cursor)
+/* Ends the statement and drops its rows. */
+static void end_statement(lp_cursor *cursor)
 {
     ll_cursor_close(cursor->rest);
     cursor->rest = NULL;
     for (; cursor->count > 0; cursor->count--)
         ll_batch_free(cursor->batches[cursor->first++]);
     cursor->first = cursor->row = 0;
+    cursor->broken = false;
+    cursor->generation++;
+}
+
+void lp_cursor_reset(lp_cursor *cursor)
+{
+    end_statement(cursor);
     ll_columns_unref(cursor->columns);
     cursor->columns = NULL;
     cursor->rowcount = -1;
-    cursor->broken = false;
-    cursor->generation++;
     Py_CLEAR(cursor->description);
     Py_CLEAR(cursor->shape);
     Py_CLEAR(cursor->converters);
@@ -135,7 +141,7 @@ static lp_step close_start(lp_call *call)
         return LP_DONE;
     if (lp_cursor_need(cursor) < 0)
         return LP_ERROR;
-    lp_cursor_reset(cursor);
+    end_statement(cursor); /* rowcount and description stay what they were */
     if (cursor->direct) {
         PyObject *closed = PyObject_CallMethodNoArgs(cursor->direct, cursor->st->names.close);
         if (!closed)

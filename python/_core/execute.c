@@ -67,6 +67,14 @@ static lp_step begin(lp_call *call)
     return LP_DONE;
 }
 
+/* sqlite3 forgets rowcount at every error of execute() and executemany(), also that the cursor cannot be used. */
+static lp_step not_begun(lp_call *call, lp_step step)
+{
+    if (step == LP_ERROR && is_cursor(call))
+        ((lp_cursor *)call->owner)->rowcount = -1;
+    return step;
+}
+
 /* The statement is about to be submitted: from now on the cursor is this call's. */
 static void claim(lp_call *call)
 {
@@ -142,7 +150,7 @@ static lp_step execute_start(lp_call *call)
 {
     lp_step step = begin(call);
     if (step != LP_DONE)
-        return step;
+        return not_begun(call, step);
     lp_conn *conn = conn_of(call);
     ll_sql sql = {.flags = LL_SQL_STREAM};
     if (PyUnicode_Check(call->sql)) /* a text that is wrong ends the old statement too */
@@ -332,7 +340,7 @@ static lp_step many_start(lp_call *call)
     size_t size;
     lp_step step = begin(call);
     if (step != LP_DONE)
-        return step;
+        return not_begun(call, step);
     if (!lp_sql_text(call->st, "executemany", call->sql, &size))
         return LP_ERROR;
     call->iterator = PyObject_GetIter(call->argument);
