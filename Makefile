@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tidy bench bench-quick bench-venv venv clean
+.PHONY: help demo test check tidy dependents bench bench-quick bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -18,7 +18,7 @@ help: ## list the targets
 demo: venv ## build from nothing and run the demonstration on real data
 	.venv/bin/python examples/python/demo.py
 
-test: ## everything: C tests under gcc, clang, ASan+UBSan, TSan, valgrind; house checks; Python tests
+test: ## everything: C tests under gcc, clang, ASan+UBSan, TSan, valgrind; house checks; other projects' tests; Python tests
 	tools/test.sh
 
 check: ## formatting, lint and house rules only
@@ -26,6 +26,9 @@ check: ## formatting, lint and house rules only
 
 tidy: ## clang-tidy over the C sources (slow)
 	tools/tidy.sh
+
+dependents: venv ## other projects' own tests, with aiosqlite and with looplite in its place (an hour)
+	.venv/bin/python tests/dependents/run.py
 
 bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others (20 minutes)
 	.venv/bin/python bench/run.py

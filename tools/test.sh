@@ -1,13 +1,13 @@
 #!/bin/sh
-# The whole test run: the C tests in each build, the house checks, then pytest. Goes on after a failure, so that one run
+# The whole test run: the C tests in each build, the house checks, other projects' tests, then pytest. Goes on after a failure, so that one run
 # shows all of them; the table before pytest's own lines tells what passed.
 #
 #   tools/test.sh               everything
-#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind check pytest)
+#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind check dependents pytest)
 set -u
 cd "$(dirname "$0")/.."
 
-steps=${*:-plain clang asan tsan valgrind check pytest}
+steps=${*:-plain clang asan tsan valgrind check dependents pytest}
 jobs=${JOBS:-2}
 summary=
 failed=
@@ -27,6 +27,8 @@ step() {
     clang) tools/build.sh clang ;;
     valgrind) c_tests plain --setup valgrind ;;
     check) tools/check.sh ;;
+    # What others have built on aiosqlite: the part that takes a minute or two.
+    dependents) tools/venv.sh install && .venv/bin/python tests/dependents/run.py --fast ;;
     *) echo "test: no such step: $1" >&2; return 2 ;;
     esac
 }

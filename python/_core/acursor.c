@@ -19,7 +19,7 @@ int lp_cursor_need(const lp_cursor *cursor)
         PyErr_SetString(cursor->st->sqlite3.ProgrammingError, "Cannot operate on a closed cursor.");
         return -1;
     }
-    if (cursor->decoding) {
+    if (cursor->busy) {
         PyErr_SetString(cursor->st->sqlite3.ProgrammingError,
                         "Recursive use of cursors not allowed.");
         return -1;
@@ -38,18 +38,24 @@ int lp_cursor_need(const lp_cursor *cursor)
     return lp_conn_need(cursor->conn);
 }
 
-void lp_cursor_reset(lp_cursor *cursor)
+/* Ends the statement and drops its rows. */
+static void end_statement(lp_cursor *cursor)
 {
     ll_cursor_close(cursor->rest);
     cursor->rest = NULL;
     for (; cursor->count > 0; cursor->count--)
         ll_batch_free(cursor->batches[cursor->first++]);
     cursor->first = cursor->row = 0;
+    cursor->broken = false;
+    cursor->generation++;
+}
+
+void lp_cursor_reset(lp_cursor *cursor)
+{
+    end_statement(cursor);
     ll_columns_unref(cursor->columns);
     cursor->columns = NULL;
     cursor->rowcount = -1;
-    cursor->broken = false;
-    cursor->generation++;
     Py_CLEAR(cursor->description);
     Py_CLEAR(cursor->shape);
     Py_CLEAR(cursor->converters);
@@ -147,7 +153,13 @@ static lp_step close_start(lp_call *call)
         return LP_DONE;
     if (lp_cursor_need(cursor) < 0)
         return LP_ERROR;
-    lp_cursor_reset(cursor);
+    end_statement(cursor); /* rowcount and description stay what they were */
+    if (cursor->direct) {
+        PyObject *closed = PyObject_CallMethodNoArgs(cursor->direct, cursor->st->names.close);
+        if (!closed)
+            return LP_ERROR;
+        Py_DECREF(closed);
+    }
     cursor->executing = NULL; /* what runs ends by itself; its rows are dropped */
     cursor->closed = true;
     return LP_DONE;
@@ -378,7 +390,37 @@ static int set_arraysize(PyObject *op, PyObject *value, void *unused)
     return 0;
 }
 
+/* aiosqlite keeps the sqlite3.Cursor that does the work there. Ours does its own work: this one is on the same
+ * connection, and closed when ours is. */
+static PyObject *get_direct(PyObject *op, void *unused)
+{
+    (void)unused;
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (cursor->foreign)
+        return Py_NewRef(cursor->foreign);
+    if (!cursor->conn || !cursor->conn->sqlite) {
+        lp_raise_connection_closed();
+        return NULL;
+    }
+    if (!cursor->direct) {
+        cursor->direct = PyObject_CallOneArg(cursor->st->sqlite3.Cursor, cursor->conn->sqlite);
+        if (!cursor->direct || PyObject_SetAttr(cursor->direct, cursor->st->names.row_factory,
+                                                cursor->row_factory) < 0)
+            Py_CLEAR(cursor->direct);
+    }
+    if (!cursor->direct)
+        return NULL;
+    if (cursor->closed) {
+        PyObject *closed = PyObject_CallMethodNoArgs(cursor->direct, cursor->st->names.close);
+        if (!closed)
+            return NULL;
+        Py_DECREF(closed);
+    }
+    return Py_NewRef(cursor->direct);
+}
+
 static PyGetSetDef cursor_getset[] = {
+    {"_cursor", get_direct, NULL, "A sqlite3.Cursor on the same connection.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"description", get_description, NULL, "The columns of the result, or None.", NULL},
     {"rowcount", get_rowcount, NULL, "Rows changed by INSERT, UPDATE, DELETE, REPLACE; else -1.",
@@ -394,8 +436,6 @@ static PyGetSetDef cursor_getset[] = {
 static PyMemberDef cursor_members[] = {
     {"iter_chunk_size", T_PYSSIZET, offsetof(lp_cursor, chunk), 0,
      "Rows that `async for` asks a generic cursor for at once."},
-    {"_cursor", T_OBJECT_EX, offsetof(lp_cursor, foreign), READONLY,
-     "The DB-API cursor, of a generic connection."},
     {"_conn", T_OBJECT, offsetof(lp_cursor, conn), READONLY, "The Connection."},
     {"__dictoffset__", T_PYSSIZET, offsetof(lp_cursor, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_cursor, weakrefs), READONLY, NULL},
@@ -415,13 +455,23 @@ static int cursor_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O:Cursor", names, st->conn_type,
                                             &conn, &foreign))
         return -1;
-    if (!((lp_conn *)conn)->st || cursor->st) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "the Cursor, or its Connection, cannot be initialised so");
+    if (!((lp_conn *)conn)->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Connection.__init__() was not called");
         return -1;
     }
-    if (foreign != Py_None)
-        cursor->foreign = Py_NewRef(foreign);
+    if (cursor->busy) {
+        PyErr_SetString(st->sqlite3.ProgrammingError, "Recursive use of cursors not allowed.");
+        return -1;
+    }
+    if (cursor->st) { /* again: as if it were new */
+        lp_cursor_reset(cursor);
+        cursor->executing = NULL;
+        cursor->closed = cursor->has_rowid = false;
+        Py_CLEAR(cursor->direct);
+        if (cursor->batches != cursor->few)
+            PyMem_Free(cursor->batches);
+    }
+    Py_XSETREF(cursor->foreign, foreign != Py_None ? Py_NewRef(foreign) : NULL);
     return set_up(cursor, (lp_conn *)conn);
 }
 
@@ -434,6 +484,7 @@ static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(cursor->dict);
     Py_VISIT(cursor->row_factory);
     Py_VISIT(cursor->description);
+    Py_VISIT(cursor->direct);
     Py_VISIT(cursor->shape);
     Py_VISIT(cursor->converters);
     return 0;
@@ -443,6 +494,8 @@ static int cursor_clear(PyObject *op)
 {
     lp_cursor *cursor = (lp_cursor *)op;
     Py_CLEAR(cursor->dict);
+    Py_CLEAR(cursor->foreign);
+    Py_CLEAR(cursor->direct);
     Py_XSETREF(cursor->row_factory, Py_NewRef(Py_None));
     return 0;
 }
@@ -461,6 +514,7 @@ static void cursor_dealloc(PyObject *op)
     Py_CLEAR(cursor->dict);
     Py_CLEAR(cursor->row_factory);
     Py_CLEAR(cursor->foreign);
+    Py_CLEAR(cursor->direct);
     Py_CLEAR(cursor->conn);
     if (cursor->st && type == cursor->st->cursor_type)
         lp_spare_give(&cursor->st->cursors, op);

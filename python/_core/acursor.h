@@ -23,6 +23,7 @@ typedef struct lp_cursor {
     PyObject *dict, *weakrefs;
     PyObject *row_factory; /* None: tuples */
     PyObject *description; /* made when first asked for; NULL before */
+    PyObject *direct;      /* a sqlite3.Cursor for whoever reaches for one; NULL before */
     PyObject *shape;       /* what the row factory gets; NULL before */
     PyObject
         *converters; /* of the columns; None: none has one; NULL before, and with detect_types 0 */
@@ -39,8 +40,8 @@ typedef struct lp_cursor {
     lp_call *asking;          /* the fetch that waits for the next batch; NULL: none */
     lp_call *waiting;         /* fetches behind it, on the same loop; owned, linked by `behind` */
     uint64_t generation;      /* counts statements: a fetch knows which one it is of */
-    bool decoding;            /* rows are being made: Python code may run in there */
-    bool broken;              /* the statement was interrupted in the middle */
+    bool busy;   /* rows are made, or parameters converted: Python code may run in there */
+    bool broken; /* the statement was interrupted in the middle */
     bool closed;
     ll_batch *few[LP_FEW_BATCHES];
 } lp_cursor;

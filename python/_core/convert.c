@@ -16,8 +16,11 @@
  * comments, and may find too many names but not too few.
  *
  * Adapters: what is not exactly an int, float, str, bytes or bytearray goes through sqlite3.adapt(),
- * that is through the registry of sqlite3 itself, and then by its base class, as CPython does. */
+ * that is through the registry of sqlite3 itself, and then by its base class, as CPython does. If one
+ * of those types has an adapter too (adapters.c), everything goes that way. */
 #include "convert.h"
+
+#include "adapters.h"
 
 #include <limits.h>
 #include <string.h>
@@ -317,7 +320,9 @@ static int convert_other(lp_state *st, lp_params *p, PyObject *value, const plac
 static int convert(lp_state *st, lp_params *p, PyObject *value, const place *where, ll_value *out)
 {
     int rc = 0;
-    if (PyUnicode_CheckExact(value))
+    if (p->adapt_all)
+        rc = convert_other(st, p, value, where, out);
+    else if (PyUnicode_CheckExact(value))
         rc = convert_str(value, out);
     else if (PyLong_CheckExact(value))
         rc = convert_int(value, out);
@@ -347,11 +352,14 @@ static void raise_unsupported_parameters(lp_state *st)
 }
 
 /* A row of positional values as a tuple of our own. As sqlite3 does, what is no tuple or list is asked
- * for its length and then for each item: some never end when they are gone through. */
+ * for its length and then for each item: some never end when they are gone through. A list may change
+ * while its items are converted, so its tuple is filled then, by next_item(). */
 static PyObject *own_items(lp_state *st, PyObject *row)
 {
-    if (PyTuple_CheckExact(row) || PyList_CheckExact(row))
-        return PySequence_Tuple(row);
+    if (PyTuple_CheckExact(row))
+        return Py_NewRef(row);
+    if (PyList_CheckExact(row))
+        return PyTuple_New(PyList_GET_SIZE(row));
     if (!PySequence_Check(row)) {
         raise_unsupported_parameters(st);
         return NULL;
@@ -366,6 +374,15 @@ static PyObject *own_items(lp_state *st, PyObject *row)
             PyTuple_SET_ITEM(items, i, item);
     }
     return items;
+}
+
+/* The item whose turn it is, kept in `items`; borrowed. NULL with an exception. */
+static inline PyObject *next_item(PyObject *row, PyObject *items, Py_ssize_t i)
+{
+    PyObject *item = PyTuple_GET_ITEM(items, i);
+    if (!item && (item = PyList_GetItem(row, i)) != NULL)
+        PyTuple_SET_ITEM(items, i, Py_NewRef(item));
+    return item;
 }
 
 /* Adds (name, value) to `pairs` for each name that the statement may use. */
@@ -493,6 +510,10 @@ int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *paramete
     p->rows = 1;
     if (!parameters || parameters == Py_None)
         return 0;
+    int adapt_all = lp_adapters_of_bases(st);
+    if (adapt_all < 0)
+        return -1;
+    p->adapt_all = adapt_all != 0;
     if (PyDict_Check(parameters))
         return fill_named(st, p, sql, parameters);
     p->keep = own_items(st, parameters);
@@ -503,7 +524,8 @@ int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *paramete
         return -1;
     for (size_t i = 0; i < count; i++) {
         place where = {.index = i};
-        if (convert(st, p, PyTuple_GET_ITEM(p->keep, i), &where, &p->values[i]) < 0)
+        PyObject *item = next_item(parameters, p->keep, (Py_ssize_t)i);
+        if (!item || convert(st, p, item, &where, &p->values[i]) < 0)
             return -1;
     }
     p->count = count;
@@ -579,7 +601,10 @@ static int start_named(lp_params *p, PyObject *sql)
 
 int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
 {
-    int named = PyDict_Check(row);
+    int named = PyDict_Check(row), adapt_all = lp_adapters_of_bases(st);
+    if (adapt_all < 0)
+        return -1;
+    p->adapt_all = adapt_all != 0;
     if (!p->keep && !(p->keep = PyList_New(0)))
         return -1;
     PyObject *items = named ? NULL : own_items(st, row);
@@ -616,7 +641,8 @@ int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
     } else { /* also behind a row of names: they stand in the statement's own order */
         for (size_t i = 0; rc == 0 && i < p->count; i++) {
             place where = {.index = i};
-            rc = convert(st, p, PyTuple_GET_ITEM(items, i), &where, &values[i]);
+            PyObject *item = next_item(row, items, (Py_ssize_t)i);
+            rc = item ? convert(st, p, item, &where, &values[i]) : -1;
         }
     }
     if (rc == 0)

@@ -110,7 +110,9 @@ static PyObject *raw_of(const ll_value *value)
 /* A value through the converter of its column; a new reference. */
 static PyObject *convert_value(PyObject *converter, const ll_value *value)
 {
-    if (value->type == LL_NULL)
+    /* sqlite3 asks for a blob, and SQLite has no pointer for one without bytes: as for NULL */
+    bool has_bytes = value->type == LL_INTEGER || value->type == LL_FLOAT;
+    if (value->type == LL_NULL || (!has_bytes && value->size == 0))
         return Py_NewRef(Py_None);
     PyObject *raw = raw_of(value);
     PyObject *converted = raw ? PyObject_CallOneArg(converter, raw) : NULL;

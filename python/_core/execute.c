@@ -73,6 +73,14 @@ static lp_step begin(lp_call *call)
     return LP_DONE;
 }
 
+/* sqlite3 forgets rowcount at every error of execute() and executemany(), also that the cursor cannot be used. */
+static lp_step not_begun(lp_call *call, lp_step step)
+{
+    if (step == LP_ERROR && is_cursor(call))
+        ((lp_cursor *)call->owner)->rowcount = -1;
+    return step;
+}
+
 /* The statement is about to be submitted: from now on the cursor is this call's. */
 static void claim(lp_call *call)
 {
@@ -148,7 +156,7 @@ static lp_step execute_start(lp_call *call)
 {
     lp_step step = begin(call);
     if (step != LP_DONE)
-        return step;
+        return not_begun(call, step);
     lp_conn *conn = conn_of(call);
     ll_sql sql = {.flags = LL_SQL_STREAM};
     if (PyUnicode_Check(call->sql)) /* a text that is wrong ends the old statement too */
@@ -157,8 +165,10 @@ static lp_step execute_start(lp_call *call)
     if (!sql.text || (may_be_dml(sql.text) && lp_conn_begin_mode(conn, &sql.begin_before) < 0))
         return LP_ERROR;
     /* Adapters may run in here, and anything with them. */
-    if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0 ||
-        (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
+    target_of(call)->busy = true;
+    int filled = lp_params_fill(call->st, &call->params, call->sql, call->argument);
+    target_of(call)->busy = false;
+    if (filled < 0 || (is_cursor(call) ? lp_cursor_need(target_of(call)) : lp_conn_need(conn)) < 0)
         return LP_ERROR;
     sql.params = (ll_params){
         .values = call->params.values, .names = call->params.names, .count = call->params.count};
@@ -315,11 +325,11 @@ static lp_step many_collect(lp_call *call)
     if (deadline < 0)
         return LP_ERROR;
     for (size_t n = 1;; n++) {
+        target_of(call)->busy = true;
         PyObject *row = PyIter_Next(call->iterator);
-        if (!row)
-            break;
-        int rc = lp_params_add_row(call->st, &call->params, call->sql, row);
-        Py_DECREF(row);
+        int rc = row ? lp_params_add_row(call->st, &call->params, call->sql, row) : -1;
+        target_of(call)->busy = false;
+        Py_XDECREF(row);
         if (rc < 0)
             break;
         if (n % ROWS_A_LOOK == 0 && lp_now_ns() > deadline)
@@ -340,7 +350,7 @@ static lp_step many_start(lp_call *call)
     size_t size;
     lp_step step = begin(call);
     if (step != LP_DONE)
-        return step;
+        return not_begun(call, step);
     if (!lp_sql_text(call->st, "executemany", call->sql, &size))
         return LP_ERROR;
     call->iterator = PyObject_GetIter(call->argument);

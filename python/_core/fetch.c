@@ -15,7 +15,7 @@
  * on their way to another.
  *
  * A row may run Python code while it is made (row and text factories), which might use the very
- * cursor: `decoding` refuses that with sqlite3's words, so the batch under our hands stays. */
+ * cursor: `busy` refuses that with sqlite3's words, so the batch under our hands stays. */
 #include "acursor.h"
 #include "errors.h"
 #include "generic.h"
@@ -95,9 +95,9 @@ static PyObject *next_row(lp_cursor *cursor, const lp_decoder *d)
     ll_batch *batch = cursor->batches[cursor->first];
     const ll_value *values = ll_batch_row(batch, cursor->row);
     cursor->row++;
-    cursor->decoding = true;
+    cursor->busy = true;
     PyObject *row = lp_decode_row(d, values, ll_batch_columns(batch));
-    cursor->decoding = false;
+    cursor->busy = false;
     return row;
 }
 
@@ -402,7 +402,7 @@ static PyObject *rows_anext(PyObject *op)
             PyErr_Clear(); /* the loop is closing: the next call that needs it says so */
         Py_DECREF((PyObject *)loop);
     }
-    if (!over && !cursor->executing && !cursor->decoding && !cursor->closed &&
+    if (!over && !cursor->executing && !cursor->busy && !cursor->closed &&
         cursor->conn->phase == LP_CONN_OPEN && at_hand(cursor)) {
         PyObject *row = one_row(cursor);
         return row ? lp_ready_new(self->st, row) : NULL;

@@ -14,6 +14,7 @@
  * Fork: the child owns nothing of what its parent made. It forgets engines and open connections
  * without touching them (looplite.h, guarantee 6) and makes its own when it needs them. */
 #include "acursor.h"
+#include "adapters.h"
 #include "adopt.h"
 #include "awaitable.h"
 #include "generic.h"
@@ -190,7 +191,8 @@ static int module_exec(PyObject *module)
     lp_state *st = PyModule_GetState(module);
     PyObject *sqlite3 = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
     Py_XDECREF(sqlite3);
-    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0)
+    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
+        lp_adapters_init(st) < 0)
         return -1;
     if (lp_sqlite_table_fill(st) < 0)
         return -1;

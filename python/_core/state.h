@@ -95,6 +95,7 @@
     X(Row)               \
     X(PrepareProtocol)   \
     X(adapt)             \
+    X(adapters)          \
     X(connect)           \
     X(converters)
 
@@ -156,6 +157,10 @@ typedef struct lp_state {
     PyObject *originals[LP_ORIGINALS]; /* methods that others of ours go through (generic.c) */
     PyObject *sqlite_way;              /* how SQLite was found, for bug reports */
     const char *vfs_name;
+
+    /* GIL: sqlite3's adapters (adapters.h) */
+    uint64_t adapters_seen; /* the change that was looked at last */
+    int bases_adapted;      /* what was found then */
 
     /* GIL */
     lp_seen seen_conn, seen_cursor;

@@ -94,8 +94,6 @@ static bool set_up(ll_conn *conn, ll_request *request, struct lli_stmt **ret_stm
                       "the statement writes, but only reading is allowed");
         return false;
     }
-    if (!stmt->raw)
-        return true;
     return bind(conn, request, stmt);
 }
 
@@ -270,11 +268,36 @@ static void arm_for(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
     lli_run_arm(conn, request, interruptible, committing);
 }
 
+/* Parameters that do not fit are found out when they are bound, which in Python's sqlite3 is behind the BEGIN. So that
+ * a program finds the same transaction open, it is begun here too. (On the loop a statement that begins one is never
+ * tried.) */
+static bool begins_all_the_same(const ll_conn *conn, const ll_request *request,
+                                const struct lli_stmt *stmt)
+{
+    return stmt && stmt->raw && stmt->kind == LLI_KIND_DML && !conn->attempt &&
+           request->error.pub.status == LL_EPARAM &&
+           request->in.sql.begin_before != LL_BEGIN_NONE && !lli_db_in_transaction(&conn->db);
+}
+
+/* The transaction is open: now the parameters' error may be told. */
+static enum lli_run_result refuse(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
+                                  struct lli_error *refused)
+{
+    lli_stmt_give(&conn->db.cache, stmt);
+    lli_error_move(&request->error, refused);
+    request->outcome = LL_NOT_APPLIED;
+    return LLI_RUN_DONE;
+}
+
 static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     struct lli_stmt *stmt = NULL;
-    if (!set_up(conn, request, &stmt))
-        return not_set_up(conn, request, stmt, ret_park_ns);
+    struct lli_error refused = {0};
+    if (!set_up(conn, request, &stmt)) {
+        if (!begins_all_the_same(conn, request, stmt))
+            return not_set_up(conn, request, stmt, ret_park_ns);
+        lli_error_move(&refused, &request->error);
+    }
     if (!stmt->raw) { /* nothing but comments */
         lli_stmt_give(&conn->db.cache, stmt);
         request->outcome = LL_APPLIED;
@@ -285,11 +308,15 @@ static enum lli_run_result run_from_start(ll_conn *conn, ll_request *request, ui
         request->begun_ns = lli_now_ns();
     if (lli_run_must_wait(conn, request, !stmt->read_only, stmt->kind, stmt->sql, stmt->entry.size,
                           ret_park_ns)) {
+        lli_error_done(&refused);
         lli_stmt_give(&conn->db.cache, stmt);
         return LLI_RUN_PARK;
     }
     int64_t before = lli_db_total_changes(&conn->db);
     int rc = lli_run_begin(conn, request->in.sql.begin_before, stmt->kind);
+    if (rc == SQLITE_OK && refused.pub.status < 0)
+        return refuse(conn, request, stmt, &refused);
+    lli_error_done(&refused);
     if (rc != SQLITE_OK) {
         enum lli_kind kind = stmt->kind;
         if (lli_run_should_park(conn, request, rc, kind, ret_park_ns)) {

@@ -599,3 +599,23 @@ def test_execute_again_drops_the_rest(run: Run) -> None:
         assert await cursor.fetchall() == []
 
     with_memory(run, test)
+
+
+def test_the_private_cursor(run: Run) -> None:
+    """Some programs reach through to aiosqlite's sqlite3.Cursor, to see that it is closed."""
+
+    async def main() -> None:
+        async with lib.connect(":memory:", check_same_thread=False) as db:
+            cursor = await db.cursor()
+            assert type(cursor._cursor) is sqlite3.Cursor
+            assert cursor._cursor is cursor._cursor
+            assert cursor._cursor.connection is db._conn
+            await cursor.close()
+            with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+                cursor._cursor.execute("SELECT 1")
+            late = await db.cursor()
+            await late.close()
+            with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+                late._cursor.execute("SELECT 1")
+
+    run(main)
