@@ -283,7 +283,7 @@ def test_a_cursor_without_its_object(run: Run) -> None:
             assert "second argument" in str(error)
             assert cursor.description is None
         async with lib.connect(":memory:") as db:
-            assert not hasattr(lib.Cursor(db), "_cursor")
+            assert isinstance(lib.Cursor(db)._cursor, sqlite3.Cursor)
 
     run(main)
 
