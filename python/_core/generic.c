@@ -65,15 +65,15 @@ static int keep_originals(lp_state *st)
 
 PyObject *lp_generic_connect(lp_state *st)
 {
-    (void)st;
     PyObject *name = PyUnicode_FromString("looplite.aiosqlite.core");
     PyObject *core = name ? PyImport_GetModule(name) : NULL;
     Py_XDECREF(name);
     if (!core && PyErr_Occurred())
         return NULL;
+    /* (What stands under its name in sys.modules is another matter: that replaces nothing here.) */
     PyObject *sqlite3 = core ? PyObject_GetAttrString(core, "sqlite3")
-                             : PyImport_ImportModule("sqlite3");
-    PyObject *connect = sqlite3 ? PyObject_GetAttrString(sqlite3, "connect") : NULL;
+                             : Py_NewRef(st->sqlite3_module);
+    PyObject *connect = sqlite3 ? PyObject_GetAttr(sqlite3, st->names.connect) : NULL;
     Py_XDECREF(sqlite3);
     Py_XDECREF(core);
     return connect;

@@ -189,9 +189,8 @@ static int register_hooks(PyObject *module)
 static int module_exec(PyObject *module)
 {
     lp_state *st = PyModule_GetState(module);
-    PyObject *sqlite3 = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
-    Py_XDECREF(sqlite3);
-    if (!sqlite3 || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
+    st->sqlite3_module = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
+    if (!st->sqlite3_module || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
         lp_adapters_init(st) < 0)
         return -1;
     if (lp_sqlite_table_fill(st) < 0)
@@ -246,6 +245,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name) Py_VISIT(st->trio.name);
     LP_TRIO(X)
 #undef X
+    Py_VISIT(st->sqlite3_module);
     Py_VISIT(st->cancelled_error);
     Py_VISIT(st->get_running_loop);
     Py_VISIT(st->holder_type);
@@ -299,6 +299,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->get_running_loop);
     Py_CLEAR(st->holder_type);
     Py_CLEAR(st->empty_tuple);
+    Py_CLEAR(st->sqlite3_module);
     Py_CLEAR(st->sqlite_way);
     return 0;
 }

@@ -49,6 +49,7 @@
     X(check_same_thread)              \
     X(close)                          \
     X(commit)                         \
+    X(connect)                        \
     X(connection)                     \
     X(create_future)                  \
     X(cursor)                         \
@@ -155,7 +156,8 @@ typedef struct lp_state {
     Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
     PyObject *empty_tuple;
     PyObject *originals[LP_ORIGINALS]; /* methods that others of ours go through (generic.c) */
-    PyObject *sqlite_way;              /* how SQLite was found, for bug reports */
+    PyObject *sqlite3_module;
+    PyObject *sqlite_way; /* how SQLite was found, for bug reports */
     const char *vfs_name;
 
     /* GIL: sqlite3's adapters (adapters.h) */
