@@ -22,7 +22,9 @@ enum {
     LL_OPEN_NO_CREATE = 1u << 1, /* must exist */
     LL_OPEN_URI = 1u << 2,       /* a path that begins with "file:" is a URI */
     LL_OPEN_NO_FOLLOW = 1u << 3, /* refuses a symbolic link */
-    LL_OPEN_NO_INLINE = 1u << 4, /* nothing of this connection runs on the loop itself */
+    LL_OPEN_NO_INLINE =
+        1u << 4, /* nothing of this connection runs on the loop itself; only such a one can
+                                    map its file into memory (PRAGMA mmap_size) */
     LL_OPEN_SHARED_CACHE =
         1u << 5 /* it shares SQLite's cache with others that are opened so: nothing of
                                       it runs on the loop, and they take turns. The same as "cache=shared"

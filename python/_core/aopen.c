@@ -18,9 +18,26 @@ typedef struct connector {
     PyObject_HEAD
     lp_state *st;
     PyObject *database, *keywords;
+    PyObject *pragmas; /* a tuple of texts (looplite._pragmas), or NULL */
+    bool worker_only;
 } connector;
 
 /* ---- connect ----------------------------------------------------------------------------------- */
+
+/* The texts of a tuple, with a NULL behind them; they live as long as the tuple. NULL with an exception. */
+static const char **pragma_array(PyObject *texts)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(texts);
+    const char **array = PyMem_Calloc((size_t)count + 1, sizeof *array);
+    if (!array)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; array && i < count; i++)
+        if (!(array[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(texts, i)))) {
+            PyMem_Free((void *)array);
+            array = NULL;
+        }
+    return array;
+}
 
 /* Submits the opening. The phase is CONNECTING already: asking the loop to watch may run Python, and an opening inside
  * the call lets go of the GIL, and nobody else is to begin meanwhile. */
@@ -37,6 +54,14 @@ static ll_status submit_opening(lp_call *call, lp_conn *conn, bool *ret_raised)
     conn->opener = lp_opener_new(conn->module, st, what->database, what->keywords, &options);
     if (!conn->opener)
         return LL_EINVAL;
+    options.flags |= what->worker_only ? LL_OPEN_NO_INLINE : 0;
+    const char **pragmas = NULL;
+    if (what->pragmas && !(pragmas = pragma_array(what->pragmas))) {
+        lp_opener_unref(conn->opener);
+        conn->opener = NULL;
+        return LL_ENOMEM;
+    }
+    options.pragmas = pragmas;
     *ret_raised = false;
     if (conn->thread) {
         lp_thread_tell(conn->thread, "begin");
@@ -45,6 +70,7 @@ static ll_status submit_opening(lp_call *call, lp_conn *conn, bool *ret_raised)
     ll_adopt adopt = lp_opener_adopt(conn->opener);
     ll_status status = ll_conn_open_adopted(root, &adopt, &options, &how, &conn->handle,
                                             &call->request);
+    PyMem_Free((void *)pragmas);
     if (status < 0) {
         conn->handle = NULL;
         lp_opener_unref(conn->opener);
@@ -179,6 +205,22 @@ const lp_op lp_op_connect_private = {
     .flags = LP_OP_SHIELD | LP_OP_DETACH,
 };
 
+/* Runs the pragmas on a connection of plain sqlite3. -1 with an exception. */
+static int run_pragmas(PyObject *connection, PyObject *texts)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *sql = PyUnicode_FromFormat("PRAGMA %U", PyTuple_GET_ITEM(texts, i));
+        PyObject *cursor = sql ? PyObject_CallMethod(connection, "execute", "O", sql) : NULL;
+        PyObject *rows = cursor ? PyObject_CallMethod(cursor, "fetchall", NULL) : NULL;
+        Py_XDECREF(rows);
+        Py_XDECREF(cursor);
+        Py_XDECREF(sql);
+        if (!rows)
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- the connector ----------------------------------------------------------------------------- */
 
 static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -195,6 +237,13 @@ static PyObject *connector_call(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_XDECREF(arguments);
     Py_XDECREF(database);
     Py_XDECREF(connect);
+    if (connection && self->pragmas && run_pragmas(connection, self->pragmas) < 0) {
+        PyObject *error = lp_exc_take();
+        Py_XDECREF(PyObject_CallMethodNoArgs(connection, self->st->names.close));
+        PyErr_Clear();
+        lp_exc_give(error);
+        Py_CLEAR(connection);
+    }
     return connection;
 }
 
@@ -203,6 +252,7 @@ static int connector_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((connector *)op)->database);
     Py_VISIT(((connector *)op)->keywords);
+    Py_VISIT(((connector *)op)->pragmas);
     return 0;
 }
 
@@ -210,6 +260,7 @@ static int connector_clear(PyObject *op)
 {
     Py_CLEAR(((connector *)op)->database);
     Py_CLEAR(((connector *)op)->keywords);
+    Py_CLEAR(((connector *)op)->pragmas);
     return 0;
 }
 
@@ -237,21 +288,38 @@ static PyType_Spec connector_spec = {
     .slots = connector_slots,
 };
 
-/* looplite.connect(database, *, iter_chunk_size=64, on_statement=None, loop=None, **kwargs) */
+/* pragmas= and inline= of connect(). -1 with an exception. */
+static int set_own_options(connector *what, PyObject *pragmas, PyObject *inline_)
+{
+    if (pragmas && pragmas != Py_None) {
+        PyObject *module = PyImport_ImportModule("looplite._pragmas");
+        what->pragmas = module ? PyObject_CallMethod(module, "texts", "O", pragmas) : NULL;
+        Py_XDECREF(module);
+        if (!what->pragmas)
+            return -1;
+    }
+    if (inline_ && !PyBool_Check(inline_)) {
+        PyErr_Format(PyExc_TypeError, "connect(): inline must be True or False, not %R", inline_);
+        return -1;
+    }
+    what->worker_only = inline_ == Py_False;
+    return 0;
+}
+
+/* looplite.connect(database, *, iter_chunk_size=64, on_statement=None, pragmas=None, inline=True, loop=None, **kwargs) */
 static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     lp_state *st = PyModule_GetState(module);
     PyObject *keywords = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
     PyObject *chunk = NULL, *loop = NULL, *database = NULL, *hook = NULL, *result = NULL;
+    PyObject *pragmas = NULL, *inline_ = NULL;
     if (!keywords)
         return NULL;
     struct {
         const char *name;
         PyObject **value;
-    } ours[] = {{"database", &database},
-                {"iter_chunk_size", &chunk},
-                {"loop", &loop},
-                {"on_statement", &hook}};
+    } ours[] = {{"database", &database}, {"iter_chunk_size", &chunk}, {"loop", &loop},
+                {"on_statement", &hook}, {"pragmas", &pragmas},       {"inline", &inline_}};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         *ours[i].value = Py_XNewRef(PyDict_GetItemString(keywords, ours[i].name));
         if (*ours[i].value && PyDict_DelItemString(keywords, ours[i].name) < 0)
@@ -274,6 +342,10 @@ static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwar
     what->st = st;
     what->database = Py_NewRef(database ? database : PyTuple_GET_ITEM(args, 0));
     what->keywords = Py_NewRef(keywords);
+    if (set_own_options(what, pragmas, inline_) < 0) {
+        Py_DECREF(what);
+        goto out;
+    }
     if (chunk)
         result = PyObject_CallFunctionObjArgs((PyObject *)st->conn_type, what, chunk, NULL);
     else
@@ -282,6 +354,8 @@ static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwar
     if (result && hook && PyObject_SetAttr(result, st->names.on_statement, hook) < 0)
         Py_CLEAR(result);
 out:
+    Py_XDECREF(inline_);
+    Py_XDECREF(pragmas);
     Py_XDECREF(hook);
     Py_XDECREF(chunk);
     Py_XDECREF(loop);
@@ -292,8 +366,12 @@ out:
 
 static PyMethodDef connect_def[] = {
     {"connect", (PyCFunction)(void (*)(void))module_connect, METH_VARARGS | METH_KEYWORDS,
-     "connect($module, database, *, iter_chunk_size=64, on_statement=None, **kwargs)\n--\n\n"
-     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited."},
+     "connect($module, database, *, iter_chunk_size=64, on_statement=None, pragmas=None, inline=True, **kwargs)\n"
+     "--\n\n"
+     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited.\n\n"
+     "pragmas: a mapping such as {'journal_mode': 'WAL'}, or texts such as 'journal_mode=WAL', run in this order\n"
+     "before the connection is given; one that fails makes opening fail. inline=False: nothing of the connection\n"
+     "runs on the loop's thread, and PRAGMA mmap_size has its effect. on_statement: as the attribute."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, Literal, SupportsIndex, TypeVar, final, 
 from _typeshed import structseq
 from typing_extensions import Self, disjoint_base
 
+from looplite._pragmas import Pragmas
 from looplite._thread import Queue, Tx, WorkerThread
 
 _T = TypeVar("_T")
@@ -298,6 +299,8 @@ def connect(
     *,
     iter_chunk_size: int = 64,
     on_statement: Callable[[Statement], object] | None = None,
+    pragmas: Pragmas | None = None,
+    inline: bool = True,
     timeout: float = ...,
     detect_types: int = ...,
     isolation_level: _IsolationLevel = ...,

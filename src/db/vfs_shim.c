@@ -58,6 +58,7 @@
 #include <sys/stat.h>
 
 _Thread_local const struct lli_opening *lli_opening_now;
+_Thread_local bool lli_mapping_now;
 
 static sqlite3_vfs shim;                                        /* fixed after registration */
 static sqlite3_vfs *inner_vfs;                                  /* fixed after registration */
@@ -249,7 +250,7 @@ static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
 
 static int shim_file_control(sqlite3_file *file, int op, void *arg)
 {
-    if (op == SQLITE_FCNTL_MMAP_SIZE) {
+    if (op == SQLITE_FCNTL_MMAP_SIZE && file->pMethods->iVersion < 3) {
         *(sqlite3_int64 *)arg = 0; /* PRAGMA mmap_size tells the truth: nothing is ever mapped */
         return SQLITE_OK;
     }
@@ -359,6 +360,33 @@ static const sqlite3_io_methods shared_memory_methods = {.iVersion = 2,
                                                          .xShmBarrier = shim_shm_barrier,
                                                          .xShmUnmap = shim_shm_unmap};
 
+/* For connections that never run on a loop: what is mapped into memory is read where no guard looks. */
+static int shim_fetch(sqlite3_file *file, sqlite3_int64 offset, int size, void **ret_page)
+{
+    return inner(file)->pMethods->xFetch(inner(file), offset, size, ret_page);
+}
+
+static int shim_unfetch(sqlite3_file *file, sqlite3_int64 offset, void *page)
+{
+    return inner(file)->pMethods->xUnfetch(inner(file), offset, page);
+}
+
+static const sqlite3_io_methods mapping_methods = {.iVersion = 3,
+                                                   COMMON_METHODS,
+                                                   .xShmMap = shim_shm_map,
+                                                   .xShmLock = shim_shm_lock,
+                                                   .xShmBarrier = shim_shm_barrier,
+                                                   .xShmUnmap = shim_shm_unmap,
+                                                   .xFetch = shim_fetch,
+                                                   .xUnfetch = shim_unfetch};
+
+static const sqlite3_io_methods *methods_for(const sqlite3_io_methods *wrapped)
+{
+    if (wrapped->iVersion >= 3 && wrapped->xShmMap && wrapped->xFetch && lli_mapping_now)
+        return &mapping_methods;
+    return wrapped->iVersion >= 2 && wrapped->xShmMap ? &shared_memory_methods : &plain_methods;
+}
+
 /* The gate of the file that the name leads to; NULL: to none. */
 static struct lli_vfs_gate *gate_by_name(const char *name, struct lli_vfs_file *file)
 {
@@ -421,8 +449,7 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
             methods->xClose(inner(file));
         return rc;
     }
-    file->pMethods = methods->iVersion >= 2 && methods->xShmMap ? &shared_memory_methods
-                                                                : &plain_methods;
+    file->pMethods = methods_for(methods);
     return SQLITE_OK;
 }
 
@@ -608,7 +635,8 @@ ll_status ll_vfs_install(const char **ret_name)
 
 bool lli_vfs_is_ours(const sqlite3_file *file)
 {
-    return file->pMethods == &plain_methods || file->pMethods == &shared_memory_methods;
+    return file->pMethods == &plain_methods || file->pMethods == &shared_memory_methods ||
+           file->pMethods == &mapping_methods;
 }
 
 bool lli_vfs_is_unix(void)

@@ -56,6 +56,10 @@ struct lli_opening {
 };
 extern _Thread_local const struct lli_opening *lli_opening_now; /* taken by xOpen; NULL: none */
 
+/* Whether the databases that this thread opens may be mapped into memory (PRAGMA mmap_size): only for connections of
+ * which nothing runs on a loop. */
+extern _Thread_local bool lli_mapping_now;
+
 /* Whether reads of such a file may be tried on a loop. */
 static inline bool lli_disk_guard_guards(enum lli_disk_guard guard)
 {

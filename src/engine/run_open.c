@@ -68,11 +68,16 @@ static int run_pragma(ll_conn *conn, const char *pragma, enum lli_kind *ret_kind
     bool busy_pragma = *ret_kind == LLI_KIND_PRAGMA_BUSY_TIMEOUT;
     if (busy_pragma)
         lli_run_before_busy_pragma(conn);
-    int rc = lli_run_text(conn, text);
+    /* An adopted handle may be in a transaction, empty yet, for which most pragmas have to step aside. */
+    bool between = conn->db.adopted && lli_db_in_transaction(&conn->db);
+    int rc = between ? lli_run_text(conn, "COMMIT") : SQLITE_OK;
+    if (rc == SQLITE_OK)
+        rc = lli_run_text(conn, text);
+    int begun = between ? lli_run_text(conn, "BEGIN") : SQLITE_OK;
     if (busy_pragma)
         lli_run_after_busy_pragma(conn);
     lli_free(text);
-    return rc;
+    return rc != SQLITE_OK ? rc : begun;
 }
 
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
@@ -83,10 +88,12 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
         lli_request_set_stopped(request, stop, false);
         status = request->error.pub.status;
     } else if (!conn->db.handle) {
+        lli_mapping_now = (conn->options.flags & LL_OPEN_NO_INLINE) != 0;
         if (conn->adopt.open)
             status = lli_run_adopt(conn, request);
         else
             status = lli_db_open(&conn->db, conn->path, &conn->options, &request->error);
+        lli_mapping_now = false;
         if (status == LL_OK)
             lli_facts_share(conn);
     }

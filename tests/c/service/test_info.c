@@ -66,6 +66,27 @@ static void of_connections(void **state)
     t_close(conn);
 }
 
+/* What is mapped into memory is read where no guard looks: so only where nothing runs on a loop. */
+static void who_may_map_its_file(void **state)
+{
+    t_env *t = *state;
+    sqlite3 *plain = t_raw_open(t_path(t, "a.db"));
+    int64_t usual = t_raw_int(plain, "PRAGMA mmap_size = 1000000"), mapped;
+    t_raw_close(plain);
+    ll_conn *conn = t_open(t, "a.db");
+    mapped = t_int(conn, "PRAGMA mmap_size = 1000000");
+    T_EQUAL(mapped, 0);
+    t_exec(conn, "CREATE TABLE t(x)");
+    t_exec(conn, "INSERT INTO t VALUES (17)");
+    t_close(conn);
+    ll_open_options by_worker = {.flags = LL_OPEN_NO_INLINE};
+    conn = t_open_with(t->engine, t_path(t, "a.db"), &by_worker);
+    mapped = t_int(conn, "PRAGMA mmap_size = 1000000");
+    T_EQUAL(mapped, usual);
+    T_EQUAL(t_int(conn, "SELECT x FROM t"), 17);
+    t_close(conn);
+}
+
 static void as_it_changes(void **state)
 {
     t_env *t = *state;
@@ -94,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T_TEST(of_an_engine),
         T_TEST(of_connections),
+        T_TEST(who_may_map_its_file),
         T_TEST(as_it_changes),
     };
     return T_RUN(tests);
