@@ -1,8 +1,8 @@
 """What `connect(pragmas=...)` takes, as the texts that follow the word PRAGMA.
 
-Given is a mapping of names to values, or an iterable of texts such as ``"journal_mode=WAL"``. SQLite takes
-any name without a word and does nothing for one that it does not know, so what can be told from the form
-is told here: a name that is none, a value that no pragma can have.
+Given is a mapping of names to values, or an iterable of texts such as ``"journal_mode=WAL"``.
+SQLite takes any name without a word and does nothing for one that it does not know, so what can be
+told from the form is told here: a name that is none, a value that no pragma can have.
 """
 
 from __future__ import annotations
