@@ -193,11 +193,11 @@ def test_converters_and_nothing(run: Run, value: Any) -> None:
         types = sqlite3.PARSE_DECLTYPES
         async with lib.connect(":memory:", detect_types=types) as db:
             await db.execute("CREATE TABLE t(a shown, b)")
-            await db.execute("INSERT INTO t VALUES (?1, ?1)", (value,))
+            await db.execute("INSERT INTO t VALUES (?, ?)", (value, value))
             row = await (await db.execute("SELECT a, b FROM t")).fetchone()
         connection = sqlite3.connect(":memory:", detect_types=types)
         connection.execute("CREATE TABLE t(a shown, b)")
-        connection.execute("INSERT INTO t VALUES (?1, ?1)", (value,))
+        connection.execute("INSERT INTO t VALUES (?, ?)", (value, value))
         assert row == connection.execute("SELECT a, b FROM t").fetchone()
         connection.close()
 

@@ -63,11 +63,13 @@ def test_queued_statement_is_dropped(run: Run, table: Path) -> None:
                 asyncio.ensure_future(db.executescript("INSERT INTO t VALUES (1)")),
             ]
             kept = asyncio.ensure_future(db.execute("INSERT INTO t VALUES ('kept')"))
-            await turns(2)
-            for task in queued:
-                assert outcome(await cancelled(task)) == NOT_APPLIED
-            assert not running.done()
-            await cancelled(running)
+            try:
+                await turns(2)
+                for task in queued:
+                    assert outcome(await cancelled(task)) == NOT_APPLIED
+                assert not running.done()
+            finally:  # the close behind a failure would wait for what never ends
+                await cancelled(running)
             await kept
             await healthy(db)
 
