@@ -18,8 +18,7 @@ enum {
 unsigned lp_conn_replaced_look(lp_conn *conn);
 unsigned lp_cursor_replaced_look(lp_cursor *cursor);
 
-static inline bool lp_seen_as_is(const lp_seen *seen, const PyTypeObject *type,
-                                 const PyObject *dict)
+static inline bool lp_seen_as_is(const lp_seen *seen, const PyTypeObject *type, PyObject *dict)
 {
     return type == seen->type && type->tp_version_tag == seen->version && seen->version != 0 &&
            (!dict || PyDict_GET_SIZE(dict) == 0);
