@@ -269,9 +269,11 @@ def test_eager_tasks(table: Path) -> None:
             await warm(db)
             loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
             try:
+                first = asyncio.sleep(0)
                 try:
-                    await asyncio.create_task(asyncio.sleep(0))
+                    await asyncio.create_task(first)
                 except TypeError:  # a uvloop that is newer than this Python
+                    first.close()
                     return
 
                 async def read() -> Any:

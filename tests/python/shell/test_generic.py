@@ -5,6 +5,7 @@ subclasses, mocks, and a DB-API object that is no sqlite3 at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import sys
 import threading
@@ -171,8 +172,11 @@ def test_errors_are_those_of_the_object(run: Run) -> None:
         async with lib.Connection(lambda: sqlite3.connect(":memory:"), 64) as db:
             for sql, parameters in (("nonsense", ()), ("SELECT ?", ()), ("SELECT 1", (1,))):
                 error = await caught(db.execute(sql, parameters))
-                with pytest.raises(type(error)) as expected:
-                    sqlite3.connect(":memory:").execute(sql, parameters)
+                with (
+                    contextlib.closing(sqlite3.connect(":memory:")) as plain,
+                    pytest.raises(type(error)) as expected,
+                ):
+                    plain.execute(sql, parameters)
                 assert str(error) == str(expected.value)
             assert await db.execute_fetchall("SELECT 1") == [(1,)]
 
