@@ -134,6 +134,29 @@ static ll_request *claim_waiter(ll_cursor *cursor)
     return NULL;
 }
 
+/* Under mu: the batch that was read first goes to who has waited longest: the request, answered, or NULL. Whoever
+ * adds to one of the two lists calls it before mu is let go, so outside of mu one of them is empty, and neither
+ * rows nor requests overtake. */
+static ll_request *pair(ll_cursor *cursor)
+{
+    ll_request *request = cursor->ready_count > 0 ? claim_waiter(cursor) : NULL;
+    if (request) {
+        struct lli_node *node = lli_list_pop(&cursor->ready);
+        cursor->ready_count--;
+        answer(cursor, request, LLI_CONTAINER_OF(node, ll_batch, node));
+    }
+    return request;
+}
+
+/* Tells who was answered, if anybody was. */
+static void tell(ll_request *answered)
+{
+    if (!answered)
+        return;
+    ll_request_unref(answered); /* the cursor's; the engine still has one */
+    lli_request_finish(answered);
+}
+
 void *lli_stream_waiting(ll_cursor *cursor)
 {
     lli_lock(&cursor->mu);
@@ -154,8 +177,7 @@ static void answer_all(ll_cursor *cursor)
         lli_unlock(&cursor->mu);
         if (!request)
             return;
-        ll_request_unref(request); /* the cursor's; the engine still has one */
-        lli_request_finish(request);
+        tell(request);
     }
 }
 
@@ -200,13 +222,9 @@ void lli_stream_pump(ll_cursor *cursor)
     if (cursor->state == LLI_STREAM_CLOSED) {
         ll_batch_free(batch);
     } else if (batch) {
-        waiter = claim_waiter(cursor);
-        if (waiter) {
-            answer(cursor, waiter, batch);
-        } else {
-            lli_list_push(&cursor->ready, &batch->node);
-            cursor->ready_count++;
-        }
+        lli_list_push(&cursor->ready, &batch->node);
+        cursor->ready_count++;
+        waiter = pair(cursor);
     }
     bool again = wants_pump(cursor);
     if (again)
@@ -216,10 +234,7 @@ void lli_stream_pump(ll_cursor *cursor)
     lli_error_done(&error);
     if (again)
         queue_pump(cursor);
-    if (waiter) {
-        ll_request_unref(waiter); /* the cursor's; the engine still has one */
-        lli_request_finish(waiter);
-    }
+    tell(waiter);
     if (final)
         answer_all(cursor);
 }
@@ -277,32 +292,6 @@ const ll_columns *ll_cursor_columns(const ll_cursor *cursor)
     return cursor ? cursor->columns : NULL;
 }
 
-/* Gives what is ready to those who wait. */
-static void serve(ll_cursor *cursor)
-{
-    for (;;) {
-        ll_request *request = NULL;
-        lli_lock(&cursor->mu);
-        if (cursor->ready_count > 0) {
-            request = claim_waiter(cursor);
-            if (request) {
-                struct lli_node *node = lli_list_pop(&cursor->ready);
-                cursor->ready_count--;
-                answer(cursor, request, LLI_CONTAINER_OF(node, ll_batch, node));
-            }
-        }
-        bool final = cursor->state != LLI_STREAM_LIVE && cursor->ready_count == 0;
-        lli_unlock(&cursor->mu);
-        if (!request) {
-            if (final)
-                answer_all(cursor);
-            return;
-        }
-        ll_request_unref(request); /* the cursor's; the engine still has one */
-        lli_request_finish(request);
-    }
-}
-
 ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **ret_request)
 {
     if (!cursor)
@@ -344,13 +333,15 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
         lli_request_enqueued(request);
         lli_list_push(&cursor->waiters, &request->queue_node);
         ll_request_ref(request);
+        ll_request *answered = pair(cursor); /* it has changed in between */
         pump = wants_pump(cursor);
         if (pump)
             cursor->pumping = true;
-        bool final = cursor->state != LLI_STREAM_LIVE || cursor->ready_count > 0;
+        bool final = cursor->state != LLI_STREAM_LIVE;
         lli_unlock(&cursor->mu);
-        if (final) /* it has changed in between */
-            serve(cursor);
+        tell(answered);
+        if (final)
+            answer_all(cursor);
         unsigned stop = atomic_load_explicit(&request->stop, memory_order_relaxed);
         if (stop != LLI_STOP_NONE) /* it was stopped before it could be dropped */
             lli_request_stop(request, (enum lli_stop)stop);

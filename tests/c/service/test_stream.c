@@ -186,6 +186,27 @@ static void the_reader_is_not_run_away_from(void **state)
     t_close(conn);
 }
 
+/* Whatever is read ahead while somebody is about to wait for it: the batch that was read first comes first. */
+static void a_batch_does_not_overtake(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    size_t rounds = getenv("LL_TEST_SLOW") ? 2000 : 20000;
+    ll_request *request = start(conn, T_ENDLESS "SELECT x FROM c", 1);
+    int64_t last = 0;
+    first_batches(request, &last);
+    ll_cursor *cursor = ll_request_take_cursor(request);
+    ll_request_unref(request);
+    ll_batch *batch = NULL;
+    T_CHECK(ll_cursor_set_ahead(cursor, 2, 1) == LL_OK);
+    for (size_t i = 0; i < rounds; i++) {
+        T_CHECK(next(cursor, &batch) == LL_OK && batch);
+        counts_on(batch, &last);
+    }
+    ll_cursor_close(cursor);
+    t_close(conn);
+}
+
 static void wrong_settings(void **state)
 {
     t_env *t = *state;
@@ -624,6 +645,7 @@ int main(void)
         T_TEST(first_rows_is_a_bound),
         T_TEST(large_rows_come_in_small_batches),
         T_TEST(the_reader_is_not_run_away_from),
+        T_TEST(a_batch_does_not_overtake),
         T_TEST(wrong_settings),
         T_TEST(other_work_between_batches),
         T_TEST(closing_midway_frees_the_lock),
