@@ -4,7 +4,10 @@
  * script's `position`), the connection is parked, and the next run goes on where this one ended. When such
  * a request is stopped, it has an effect already, which its outcome tells.
  *
- * An atomic executemany runs inside a savepoint: on an error it is rolled back to it and nothing stays.
+ * An atomic executemany runs inside a savepoint: on an error it is rolled back to it and nothing stays. While it
+ * waits for a lock before its first row none is open: outside a transaction it would be one by itself. And none is
+ * begun before what ends it was prepared, for in a shared cache whose schema is locked nothing can be, not even
+ * ROLLBACK, and the transaction would stay open behind the request.
  * A statement that ends the whole transaction (OR ROLLBACK, a full disk) takes the savepoint with it; then
  * there is nothing left to roll back. */
 #include "db/bind.h"
@@ -12,6 +15,7 @@
 #include "engine/run.h"
 
 #include <limits.h>
+#include <string.h>
 
 enum {
     WAIT_AT_GATE = -1
@@ -20,6 +24,31 @@ enum {
 static const char savepoint_text[] = "SAVEPOINT looplite_many";
 static const char rollback_text[] = "ROLLBACK TO looplite_many";
 static const char release_text[] = "RELEASE looplite_many";
+
+/* Prepares a text, which stays in the cache. SQLITE_OK or its error. */
+static int get_ready(ll_conn *conn, const char *sql)
+{
+    struct lli_stmt *stmt;
+    struct lli_error error = {0};
+    if (lli_stmt_take(&conn->db.cache, sql, strlen(sql), &stmt, &error) == LL_OK) {
+        lli_stmt_give(&conn->db.cache, stmt);
+        return SQLITE_OK;
+    }
+    int code = error.pub.sqlite_code != 0 ? error.pub.sqlite_code : SQLITE_NOMEM;
+    lli_error_done(&error);
+    return code;
+}
+
+static int begin_savepoint(ll_conn *conn, ll_request *request)
+{
+    int rc = get_ready(conn, rollback_text);
+    if (rc == SQLITE_OK)
+        rc = get_ready(conn, release_text);
+    if (rc == SQLITE_OK)
+        rc = lli_run_text(conn, savepoint_text);
+    request->savepoint = rc == SQLITE_OK;
+    return rc;
+}
 
 /* Ends the savepoint of an atomic run. `failed`: takes its rows back first. */
 static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
@@ -39,12 +68,14 @@ static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
     return rc;
 }
 
+/* `stmt`: NULL if it could not be had. */
 static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before)
 {
     /* OR FAIL keeps what the failing row has done; after an I/O error nobody knows. */
     bool changed = lli_db_total_changes(&conn->db) != before ||
                    (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
-    lli_stmt_give(&conn->db.cache, stmt);
+    if (stmt)
+        lli_stmt_give(&conn->db.cache, stmt);
     bool atomic = request->in.many.many.atomic;
     int rc = end_savepoint(conn, request, true);
     if (rc != SQLITE_OK)
@@ -88,7 +119,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
             lli_error_done(&request->error);
             return LLI_RUN_PARK;
         }
-        request->outcome = request->progress > 0 ? LL_UNKNOWN : LL_NOT_APPLIED;
+        many_failed(conn, request, NULL, before);
         return LLI_RUN_DONE;
     }
     request->read_only = stmt->read_only;
@@ -112,10 +143,8 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
         return LLI_RUN_PARK;
     }
     int rc = lli_run_begin(conn, many->begin_before, stmt->kind);
-    if (rc == SQLITE_OK && many->atomic && !request->savepoint) {
-        rc = lli_run_text(conn, savepoint_text);
-        request->savepoint = rc == SQLITE_OK;
-    }
+    if (rc == SQLITE_OK && many->atomic && !request->savepoint)
+        rc = begin_savepoint(conn, request);
     rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
     while (rc == SQLITE_DONE && stmt->raw && request->progress < many->rows) {
         /* Between two rows anything may stop it; inside one only what is interruptible. */
@@ -142,6 +171,8 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     if (request->error.pub.status == LL_OK &&
         lli_run_should_park(conn, request, rc, stmt->kind, ret_park_ns)) {
         lli_stmt_give(&conn->db.cache, stmt);
+        if (request->progress == 0)
+            (void)end_savepoint(conn, request, true);
         return LLI_RUN_PARK;
     }
     if (request->error.pub.status == LL_OK)

@@ -15,7 +15,8 @@
  * Some reads on the loop are made to miss a page, and some turns to be spent, so that connections wait for
  * their loop while all of that happens.
  *
- * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of them. */
+ * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of
+ * them, from that seed on. */
 #include "gatewatch.h"
 #include "support/support.h"
 
@@ -133,6 +134,9 @@ static void take_results(struct model *m, struct client_request *r, ll_request *
 {
     r->status = ll_request_status(request);
     r->outcome = ll_request_outcome(request);
+    if (getenv("LL_TRACE") && r->status != LL_OK)
+        fprintf(stderr, "conn %u ids %lld+%lld: %s\n", r->conn, (long long)r->first,
+                (long long)r->count, ll_request_error(request)->message);
     if (r->status == LL_OK)
         T_CHECK(r->outcome == LL_APPLIED);
     if (r->kind == STREAM) {
@@ -480,7 +484,7 @@ static void test_random_histories(void **state)
     t_env *t = *state;
     const char *seed = getenv("LL_SEED"), *histories = getenv("LL_HISTORIES");
     uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
-    uint64_t count = seed ? 1 : histories ? strtoull(histories, NULL, 10) : DEFAULT_HISTORIES;
+    uint64_t count = histories ? strtoull(histories, NULL, 10) : seed ? 1 : DEFAULT_HISTORIES;
     for (uint64_t i = 0; i < count; i++) {
         /* Printed before it runs, so that a crash tells it too. */
         fprintf(stderr, "\rseed %llu ", (unsigned long long)(first + i));

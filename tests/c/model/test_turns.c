@@ -12,7 +12,8 @@
  *     committed when it asked, nothing that was never asked for, and nothing older than it has seen before;
  *   - each request ends once, and nothing is left over.
  *
- * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of them. */
+ * A failing history prints its seed; LL_SEED=<seed> runs that one alone, LL_HISTORIES=<n> more of
+ * them, from that seed on. */
 #include "support/support.h"
 
 #include "base/fault.h"
@@ -415,8 +416,8 @@ static void test_random_turns(void **state)
         skip(); /* no page is ever waited for here */
     const char *seed = getenv("LL_SEED"), *histories = getenv("LL_HISTORIES");
     uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
-    uint64_t count = seed                   ? 1
-                   : histories              ? strtoull(histories, NULL, 10)
+    uint64_t count = histories              ? strtoull(histories, NULL, 10)
+                   : seed                   ? 1
                    : getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 4
                                             : DEFAULT_HISTORIES;
     for (uint64_t i = 0; i < count; i++) {
