@@ -150,7 +150,8 @@ LL_API void ll_conn_tidy(ll_conn *conn);
  * and uses it on a thread that does not own the connection. May be nested, and used inside a request on the thread
  * that runs it, where it changes nothing.
  * Thread: any; waits. Not while holding a lock that code called by SQLite wants. Owns: *ret_db stays whose it was.
- * Errors: LL_EINVAL, LL_EFORK; LL_ECLOSED when the connection is closed or about to be. Since: 0.1 */
+ * Errors: LL_EINVAL, also when it was not adopted; LL_EFORK; LL_ECLOSED when the connection is closed or about
+ * to be. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_conn_enter(ll_conn *conn, sqlite3 **ret_db);
 
 /* The same without waiting.

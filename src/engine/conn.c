@@ -159,6 +159,8 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     while ((node = lli_list_pop(&kept)) != NULL) /* these wait for the next worker */
         lli_list_push(&conn->queue, node);
     lli_conn_set_mode(conn, LLI_CONN_IDLE);
+    if (conn->asking > 0)
+        lli_cond_broadcast(&conn->poked);
     lli_unlock(&conn->mu);
     while ((node = lli_list_pop(&failed)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
@@ -370,7 +372,7 @@ static bool borrow(ll_conn *conn, ll_request *request, bool open)
 {
     lli_lock(&conn->mu);
     bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
-                conn->snapshot.open == open;
+                conn->snapshot.open == open && conn->asking == 0;
     if (mine) {
         lli_conn_set_mode(conn, LLI_CONN_OWNED);
         conn->current = request;
@@ -443,7 +445,7 @@ ll_status lli_conn_hand_over(ll_conn *conn, ll_request *request, bool *delay)
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->snapshot.idle = false;
-    *delay = *delay && lli_list_empty(&conn->queue);
+    *delay = *delay && lli_list_empty(&conn->queue) && conn->asking == 0;
     lli_request_enqueued(request);
     ll_request_ref(request);
     lli_list_push_front(&conn->queue, &request->queue_node);
@@ -515,7 +517,7 @@ ll_request *lli_conn_next_here(ll_conn *conn, const ll_engine *engine)
 static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     if (conn->db.adopted)
-        lli_own_lend(conn);
+        lli_own_lend(conn, request);
     if (LLI_UNLIKELY(conn->turns.count > 0) && !lli_conn_take_turn(conn, request))
         return LLI_RUN_PARK;
     bool locked = lli_own_lock(conn, request->op);

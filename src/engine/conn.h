@@ -79,9 +79,10 @@ struct ll_conn {
     bool swept; /* seen by the end of the crew */
 
     /* whoever holds SQLite's mutex of an adopted handle: own.c */
-    unsigned inside;   /* how often it was entered */
-    bool entered;      /* from outside, and the connection was idle: OWNED; else it is lent */
-    bool from_outside; /* what is done is no request's */
+    unsigned inside; /* how often it was entered */
+    bool entered; /* from outside, and the connection was idle: OWNED; else it is lent. Set by who
+                          has got it, before the mutex is his */
+    bool from_outside;                               /* what is done is no request's */
     bool (*nap_inside)(void *arg, uint64_t span_ns); /* what nap of the guard is for workers */
 
     /* whoever owns the connection */
@@ -205,11 +206,18 @@ bool lli_conn_is_closed(ll_conn *conn);
 bool lli_own_lock(ll_conn *conn, enum lli_op op);
 void lli_own_unlock(ll_conn *conn);
 /* A worker, before a request: lets those have the connection who ask for it from outside. */
-void lli_own_lend(ll_conn *conn);
+void lli_own_lend(ll_conn *conn, const ll_request *request);
+/* Not in the middle of one that may roll back to a savepoint of its own. */
+static inline bool lli_own_may_lend(const ll_request *request)
+{
+    return !request->savepoint;
+}
 /* Before the handle goes: until nobody from outside is in ll_conn_enter() or behind it. */
 void lli_own_wait_outside(ll_conn *conn);
 /* The same without waiting: false, and nothing has changed, if somebody is there. */
 bool lli_own_keep_outside(ll_conn *conn);
+/* It does not go after all. */
+void lli_own_admit_outside(ll_conn *conn);
 /* Installs the handlers, but in a slot that is the program's. */
 void lli_own_install_guard(ll_conn *conn);
 static inline bool lli_own_has(const ll_conn *conn, unsigned what)

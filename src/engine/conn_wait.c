@@ -23,7 +23,7 @@ bool lli_conn_park(ll_conn *conn, ll_request *request, uint64_t span_ns)
     conn->current = NULL;
     lli_request_park(request);
     lli_list_push_front(&conn->queue, &request->queue_node);
-    bool go_on = conn->unpark_pending ||
+    bool go_on = conn->unpark_pending || (conn->asking > 0 && lli_own_may_lend(request)) ||
                  atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE;
     if (!go_on)
         lli_conn_set_mode(conn, LLI_CONN_PARKED);
@@ -64,7 +64,7 @@ bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay)
 {
     lli_lock(&conn->mu);
     conn->current = NULL;
-    bool waits = delay && !conn->needs_worker;
+    bool waits = delay && !conn->needs_worker && conn->asking == 0;
     if (request) {
         waits = waits && lli_list_empty(&conn->queue);
         lli_request_requeue(request);

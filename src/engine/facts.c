@@ -234,7 +234,7 @@ void lli_facts_before(ll_conn *conn, const ll_request *request)
     bool never = conn->db.adopted && conn->file_key == 0;
     bool begins = request->kind == LLI_KIND_BEGIN || request->kind == LLI_KIND_SAVEPOINT ||
                   (request->kind == LLI_KIND_DML && request->in.sql.begin_before != LL_BEGIN_NONE);
-    if (begins && !conn->seat.asked && (never || conn->facts_stale))
+    if (begins && !conn->seat.asked && !conn->turns.asked && (never || conn->facts_stale))
         lli_facts_learn(conn);
 }
 

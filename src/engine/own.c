@@ -62,16 +62,24 @@ void lli_own_unlock(ll_conn *conn)
     lli_sq.mutex_leave(lli_sq.db_mutex(conn->db.handle));
 }
 
-void lli_own_lend(ll_conn *conn)
+void lli_own_lend(ll_conn *conn, const ll_request *request)
 {
     lli_lock(&conn->mu);
-    if (conn->asking > 0) {
-        conn->lent = true;
-        lli_cond_broadcast(&conn->poked);
-        while (conn->lent)
-            lli_cond_wait(&conn->poked, &conn->mu);
-    }
+    bool asked = conn->asking > 0 && lli_own_may_lend(request);
     lli_unlock(&conn->mu);
+    if (LLI_LIKELY(!asked))
+        return;
+    /* A request that has waited for its turn in a shared cache would have it now, while the program takes its time. */
+    if (conn->turns.asked)
+        lli_gate_give_back(&conn->turns);
+    lli_crew_nap_begin(conn->crew);
+    lli_lock(&conn->mu);
+    conn->lent = conn->asking > 0;
+    lli_cond_broadcast(&conn->poked);
+    while (conn->lent)
+        lli_cond_wait(&conn->poked, &conn->mu);
+    lli_unlock(&conn->mu);
+    lli_crew_nap_end(conn->crew);
 }
 
 void lli_own_wait_outside(ll_conn *conn)
@@ -91,6 +99,13 @@ bool lli_own_keep_outside(ll_conn *conn)
     conn->leaving = conn->leaving || nobody;
     lli_unlock(&conn->mu);
     return nobody;
+}
+
+void lli_own_admit_outside(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    conn->leaving = false;
+    lli_unlock(&conn->mu);
 }
 
 /* ---- what the program has registered ------------------------------------------------------------- */
@@ -244,7 +259,7 @@ static ll_status borrow(ll_conn *conn, bool wait, const char *caller)
     lli_lock(&conn->mu);
     conn->asking++;
     while (state == ASKS) {
-        bool delayed = conn->mode == LLI_CONN_DELAYED;
+        bool delayed = conn->mode == LLI_CONN_DELAYED, parked = conn->mode == LLI_CONN_PARKED;
         if (conn->leaving || !conn->snapshot.open)
             state = LATE;
         else if (conn->lent && !conn->borrowed)
@@ -253,11 +268,15 @@ static ll_status borrow(ll_conn *conn, bool wait, const char *caller)
             state = OWNS;
         else if (!wait)
             state = BUSY;
-        else if (!delayed)
+        else if (!delayed && !parked)
             lli_cond_wait(&conn->poked, &conn->mu);
-        if (state == ASKS && delayed) { /* its loop may be the thread that waits here */
+        if (state == ASKS && (delayed || parked)) {
+            /* Its loop, or who keeps it waiting, may be the thread that waits here. */
             lli_unlock(&conn->mu);
-            lli_conn_release(conn);
+            if (delayed)
+                lli_conn_release(conn);
+            else
+                lli_conn_unpark(conn);
             lli_lock(&conn->mu);
         }
     }
@@ -272,13 +291,13 @@ static ll_status borrow(ll_conn *conn, bool wait, const char *caller)
         conn->lent = false; /* the worker need not wait for who gave up */
     lli_cond_broadcast(&conn->poked);
     lli_unlock(&conn->mu);
-    if (state == OWNS)
-        lli_conn_ref(conn);
-    conn->entered = state == OWNS;
     if (state == LATE)
         return lli_refuse(LL_ECLOSED, "%s: the connection is closed", caller);
     if (state == BUSY)
         return lli_refuse(LL_EBUSY, "%s: the connection is in use", caller);
+    if (state == OWNS)
+        lli_conn_ref(conn);
+    conn->entered = state == OWNS; /* it is ours: nobody else looks at it */
     return LL_OK;
 }
 
@@ -298,6 +317,8 @@ static ll_status enter(ll_conn *conn, sqlite3 **ret_db, bool wait, const char *c
     if (!conn || !ret_db)
         return lli_refuse(LL_EINVAL, "%s: %s is NULL", caller, conn ? "ret_db" : "conn");
     LL_TRY(lli_engine_check(conn->engine, caller));
+    if (!conn->adopt.open) /* nobody but looplite has its handle */
+        return lli_refuse(LL_EINVAL, "%s: the connection was not adopted", caller);
     lli_lock(&conn->mu);
     bool open = conn->snapshot.open && !conn->leaving;
     conn->outside += open;

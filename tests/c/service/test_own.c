@@ -1,7 +1,10 @@
 /* The program's own use of an adopted handle: entering it from outside, code that SQLite calls, hooks. */
 #include "support/support.h"
 
+#include "engine/conn.h"
+
 #include <pthread.h>
+#include <sched.h>
 
 struct adopted {
     sqlite3 *db;
@@ -55,6 +58,10 @@ static void refuses_what_cannot_be_entered(void **state)
     t_env *t = *state;
     struct adopted made = adopt(t);
     sqlite3 *db = NULL;
+    ll_conn *ours = t_open(t, "ours.db");
+    T_CHECK(ll_conn_enter(ours, &db) == LL_EINVAL); /* not adopted */
+    T_CHECK(ll_conn_try_enter(ours, &db) == LL_EINVAL);
+    t_close(ours);
     T_CHECK(ll_conn_enter(NULL, &db) == LL_EINVAL);
     T_CHECK(ll_conn_enter(made.conn, NULL) == LL_EINVAL);
     ll_conn *kept = ll_conn_ref(made.conn);
@@ -83,14 +90,169 @@ static void tries_while_a_worker_has_it(void **state)
     done_with(&made);
 }
 
-enum {
-    THREADS = 3,
-    ROUNDS = 200
-};
-
 struct user {
     ll_conn *conn;
     int failed;
+};
+
+static void *insert_once(void *arg)
+{
+    struct user *user = arg;
+    sqlite3 *db = NULL;
+    if (ll_conn_enter(user->conn, &db) != LL_OK) {
+        user->failed++;
+        return NULL;
+    }
+    user->failed += sqlite3_exec(db, "INSERT INTO t VALUES(7)", NULL, NULL, NULL) != SQLITE_OK;
+    ll_conn_leave(user->conn);
+    return NULL;
+}
+
+static bool is_entered(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool entered = conn->outside > 0;
+    lli_unlock(&conn->mu);
+    return entered;
+}
+
+static void *try_in_vain(void *arg)
+{
+    struct adopted *made = arg;
+    sqlite3 *db = NULL;
+    T_CHECK(ll_conn_try_enter(made->conn, &db) == LL_EBUSY);
+    return NULL;
+}
+
+/* Who was refused has changed nothing for who is inside: the connection comes back. */
+static void tries_while_another_thread_is_inside(void **state)
+{
+    t_env *t = *state;
+    struct adopted made = adopt(t);
+    sqlite3 *db = NULL;
+    pthread_t thread;
+    T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+    T_CHECK(pthread_create(&thread, NULL, try_in_vain, &made) == 0);
+    pthread_join(thread, NULL);
+    ll_conn_leave(made.conn);
+    T_EQUAL(t_int(made.conn, "SELECT 5"), 5);
+    T_CHECK(t_state(made.conn).idle);
+    done_with(&made);
+}
+
+/* A request that waits at a gate has no thread: the connection is free for whoever asks. (The one who keeps it waiting
+ * may be who asks.) */
+static void enters_while_a_request_waits_at_a_gate(void **state)
+{
+    t_env *t = *state;
+    t_file_sql(t_path(t, "a.db"), "PRAGMA journal_mode = WAL; CREATE TABLE t(x)");
+    ll_open_options options = {.busy_timeout_ns = T_HOUR};
+    ll_conn *writer = t_open_with(t->engine, t_path(t, "a.db"), &options);
+    sqlite3 *raw = NULL, *db = NULL;
+    T_CHECK(sqlite3_open_v2(t_path(t, "a.db"), &raw, SQLITE_OPEN_READWRITE, "looplite") ==
+            SQLITE_OK);
+    struct adopted made = {.db = raw};
+    ll_request *request = NULL;
+    T_CHECK(t_end(ll_conn_adopt(t->engine, raw, &options, NULL, &made.conn, &request), request) ==
+            LL_OK);
+    ll_request_unref(request);
+    t_exec(made.conn, "SELECT 1"); /* its gates are known behind the first statement */
+    t_exec(writer, "BEGIN IMMEDIATE");
+    request = NULL;
+    T_CHECK(ll_exec(made.conn, "INSERT INTO t VALUES(1)", NULL, 0, NULL, &request) == LL_PENDING);
+    while (t_stats(t->engine).gate_waits == 0)
+        t_turn(t->engine);
+    for (int i = 0; i < 2; i++) {
+        T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+        T_EQUAL(t_raw_int(db, "SELECT count(*) FROM t"), 0);
+        ll_conn_leave(made.conn);
+    }
+    T_CHECK(!ll_request_is_done(request));
+    t_exec(writer, "COMMIT");
+    T_CHECK(t_end(LL_PENDING, request) == LL_OK);
+    ll_request_unref(request);
+    T_EQUAL(t_int(made.conn, "SELECT count(*) FROM t"), 1);
+    t_close(writer);
+    done_with(&made);
+}
+
+/* An executemany that is all or nothing waits for a lock: what the program does meanwhile is not undone with it. */
+static void what_is_done_beside_an_atomic_executemany(void **state)
+{
+    t_env *t = *state;
+    t_file_sql(t_path(t, "a.db"), "CREATE TABLE t(x UNIQUE)");
+    sqlite3 *other = t_raw_open(t_path(t, "a.db"));
+    struct adopted made = adopt(t);
+    t_exec(made.conn, "SELECT 1");
+    t_raw(other, "BEGIN IMMEDIATE");
+    const ll_value values[] = {ll_integer(1), ll_integer(1)};
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = values,
+                    .rows = 2,
+                    .width = 1,
+                    .atomic = true};
+    ll_request *request = NULL;
+    T_CHECK(ll_exec_many(made.conn, &many, NULL, &request) == LL_PENDING);
+    while (t_stats(t->engine).parks == 0)
+        t_turn(t->engine);
+    struct user user = {.conn = made.conn};
+    pthread_t thread;
+    T_CHECK(pthread_create(&thread, NULL, insert_once, &user) == 0);
+    while (!is_entered(made.conn)) /* it waits for the lock, too, or to be let in */
+        sched_yield();
+    t_raw(other, "COMMIT");
+    T_CHECK(t_end(LL_PENDING, request) == LL_ESQL);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    pthread_join(thread, NULL);
+    T_EQUAL(user.failed, 0);
+    T_EQUAL(t_int(made.conn, "SELECT x FROM t"), 7);
+    t_raw_close(other);
+    done_with(&made);
+}
+
+/* The turn that it has waited for is not kept from others while the program has the connection. */
+static void lends_without_its_turn_in_a_shared_cache(void **state)
+{
+    t_env *t = *state;
+    static const char uri[] = "file:lends?mode=memory&cache=shared";
+    ll_open_options shared = {.flags = LL_OPEN_URI}, adopts = {.flags = LL_OPEN_SHARED_CACHE};
+    ll_conn *first = t_open_with(t->engine, uri, &shared);
+    ll_conn *third = t_open_with(t->engine, uri, &shared);
+    sqlite3 *db = NULL;
+    struct adopted made = {0};
+    T_CHECK(sqlite3_open_v2(uri, &made.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, "looplite") ==
+            SQLITE_OK);
+    ll_request *request = NULL, *waits = NULL;
+    T_CHECK(t_end(ll_conn_adopt(t->engine, made.db, &adopts, NULL, &made.conn, &request),
+                  request) == LL_OK);
+    ll_request_unref(request);
+    t_gate *gate = t_gate_new(t);
+    t_gate_install(gate, first);
+    request = NULL;
+    T_CHECK(ll_exec(first, "SELECT gate(1)", NULL, 0, NULL, &request) == LL_PENDING);
+    t_gate_entered(gate, 1);
+    T_CHECK(ll_exec(made.conn, "SELECT 2", NULL, 0, NULL, &waits) == LL_PENDING);
+    while (t_stats(t->engine).cache_waits == 0)
+        t_turn(t->engine);
+    T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+    t_gate_open(gate);
+    T_CHECK(t_end(LL_PENDING, request) == LL_OK);
+    ll_request_unref(request);
+    T_EQUAL(t_int(third, "SELECT 3"), 3);
+    T_CHECK(!ll_request_is_done(waits));
+    ll_conn_leave(made.conn);
+    T_CHECK(t_end(LL_PENDING, waits) == LL_OK);
+    ll_request_unref(waits);
+    t_close(first);
+    t_close(third);
+    done_with(&made);
+}
+
+enum {
+    THREADS = 3,
+    ROUNDS = 200
 };
 
 static void *use(void *arg)
@@ -255,10 +417,18 @@ static void names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(enters_an_idle_connection),          T_TEST(refuses_what_cannot_be_entered),
-        T_TEST(tries_while_a_worker_has_it),        T_TEST(many_threads_beside_requests),
-        T_TEST(closing_waits_for_who_is_inside),    T_TEST(knows_the_request_that_runs),
-        T_TEST(a_progress_handler_of_the_programs), T_TEST(names),
+        T_TEST(enters_an_idle_connection),
+        T_TEST(refuses_what_cannot_be_entered),
+        T_TEST(tries_while_a_worker_has_it),
+        T_TEST(many_threads_beside_requests),
+        T_TEST(tries_while_another_thread_is_inside),
+        T_TEST(enters_while_a_request_waits_at_a_gate),
+        T_TEST(lends_without_its_turn_in_a_shared_cache),
+        T_TEST(what_is_done_beside_an_atomic_executemany),
+        T_TEST(closing_waits_for_who_is_inside),
+        T_TEST(knows_the_request_that_runs),
+        T_TEST(a_progress_handler_of_the_programs),
+        T_TEST(names),
     };
     return T_RUN(tests);
 }
