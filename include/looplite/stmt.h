@@ -43,8 +43,8 @@ LL_API LL_NODISCARD ll_status ll_stmt_submit(ll_stmt *stmt, const ll_params *par
  * way to a row that is asked for again and again, without a request and without memory of its own. LL_OK with
  * *ret_rows set: it has run, all its rows (there may be none) are in that batch, and *ret_request is NULL.
  * Otherwise *ret_rows is NULL, and the call was ll_stmt_submit() without flags: its answer and *ret_request are to
- * be treated as that function's; so is what failed. `how` as there; a deadline of less than a millisecond always
- * makes a request.
+ * be treated as that function's; so is what failed. `how` as there; LL_SUBMIT_TIMED and a deadline of less
+ * than a millisecond always make a request.
  * Thread: any, one at a time for one handle; rows are lent only on the loop of the connection's engine. Owns: the
  * batch stays the handle's, it is not to be freed, and lives until the next ll_stmt_read() of the handle or
  * ll_stmt_free(); *ret_request as ll_stmt_submit(). Errors: as ll_stmt_submit(); LL_EINVAL if ret_rows or

@@ -42,7 +42,7 @@ static const char opening_text[] = "to open", closing_text[] = "to close";
 static bool is_the_place(const ll_request *request)
 {
     const ll_conn *conn = request->conn;
-    return conn->adopt.path && !(conn->options.flags & LL_OPEN_NO_INLINE) &&
+    return conn->adopt.path && !conn->shares_cache && !(conn->options.flags & LL_OPEN_NO_INLINE) &&
            !(request->flags & LL_SUBMIT_NO_INLINE) && lli_turn_is_loop(request->engine) &&
            request->engine->turn_used_ns < request->engine->turn_ns;
 }
@@ -73,12 +73,14 @@ static bool try_open(ll_conn *conn, ll_request *request, struct lli_cost *cost,
     if (!lli_conn_try_own_new(conn, request))
         return false;
     uint64_t begun = lli_now_ns();
+    lli_request_time_begin_at(request, LL_PLACE_LOOP);
     lli_opening_now = opening;
     ll_status status = lli_run_adopt(conn, request);
     lli_opening_now = NULL;
     count_time(request->engine, cost, begun);
     if (status != LL_OK) {
         lli_error_done(&request->error);
+        lli_request_time_undo(request);
         lli_conn_let_go(conn);
         return false;
     }
@@ -139,14 +141,17 @@ bool lli_close_here(ll_request *request)
         return false;
     struct lli_cost *cost = NULL;
     uint64_t begun = lli_now_ns();
-    bool may = lli_own_keep_outside(conn) && may_close(conn, &cost);
+    bool kept = lli_own_keep_outside(conn), may = kept && may_close(conn, &cost);
     if (may) {
+        lli_request_time_begin_at(request, LL_PLACE_LOOP);
         lli_conn_set_closing(conn);
         lli_run_close(conn, request);
         count_time(request->engine, cost, begun);
         lli_stat_add(&request->engine->stats.inline_closes, 1);
         lli_conn_disown(conn, request);
     } else {
+        if (kept)
+            lli_own_admit_outside(conn);
         lli_conn_let_go(conn);
     }
     lli_cost_unref(cost);

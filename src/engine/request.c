@@ -125,13 +125,19 @@ static void time_end(ll_request *request)
         request->timing.ended_ns = lli_now_ns();
 }
 
-void lli_request_time_begin(ll_request *request)
+void lli_request_time_begin_at(ll_request *request, ll_place place)
 {
     if (LLI_LIKELY(!(request->flags & LL_SUBMIT_TIMED)))
         return;
     if (request->timing.begun_ns == 0)
         request->timing.begun_ns = lli_now_ns();
-    request->timing.place = lli_attempt_now ? LL_PLACE_LOOP : LL_PLACE_WORKER;
+    request->timing.place = place;
+}
+
+void lli_request_time_begin(ll_request *request)
+{
+    if (LLI_UNLIKELY(request->flags & LL_SUBMIT_TIMED))
+        lli_request_time_begin_at(request, lli_attempt_now ? LL_PLACE_LOOP : LL_PLACE_WORKER);
 }
 
 void lli_request_time_undo(ll_request *request)

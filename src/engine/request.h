@@ -146,8 +146,10 @@ void lli_request_finish(ll_request *request);
 /* NEW -> DONE, inside the call that submits it. */
 void lli_request_finish_now(ll_request *request);
 
-/* It begins to run, or goes on, in this thread. */
+/* It begins to run, or goes on, in this thread: in a try on the loop, or on a worker. */
 void lli_request_time_begin(ll_request *request);
+/* The same for what is done on a loop without a try. */
+void lli_request_time_begin_at(ll_request *request, ll_place place);
 /* What was begun on the loop is undone. */
 void lli_request_time_undo(ll_request *request);
 

@@ -294,6 +294,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
     switch (request->op) { /* these happen whatever was said meanwhile */
     case LLI_OP_CLOSE:
     case LLI_OP_AUTOCLOSE:
+        lli_request_time_begin(request);
         lli_run_close(conn, request);
         return LLI_RUN_DONE;
     case LLI_OP_PUMP:

@@ -88,6 +88,7 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
         lli_request_set_stopped(request, stop, false);
         status = request->error.pub.status;
     } else if (!conn->db.handle) {
+        lli_request_time_begin(request);
         lli_mapping_now = (conn->options.flags & LL_OPEN_NO_INLINE) != 0;
         if (conn->adopt.open)
             status = lli_run_adopt(conn, request);

@@ -58,7 +58,7 @@ static bool may_lend(const ll_stmt *stmt, const ll_submit *how)
 {
     if (!stmt->read_only)
         return false;
-    return !how || (!(how->flags & LL_SUBMIT_NO_INLINE) &&
+    return !how || (!(how->flags & (LL_SUBMIT_NO_INLINE | LL_SUBMIT_TIMED)) &&
                     (!how->engine || how->engine == stmt->conn->engine) &&
                     (how->timeout_ns == 0 || how->timeout_ns >= LLI_MS));
 }

@@ -217,12 +217,13 @@ static void what_only_a_request_can_do(void **state)
     begin(&l, *state, true);
     ll_stmt *stmt = prepare(&l, "SELECT x FROM t WHERE id = ?");
     ll_submit worker = {.flags = LL_SUBMIT_NO_INLINE}, soon = {.timeout_ns = LLI_MS / 2},
-              later = {.timeout_ns = LLI_SECOND};
+              later = {.timeout_ns = LLI_SECOND}, timed = {.flags = LL_SUBMIT_TIMED};
     reads(&l, stmt, ll_integer(1), NULL, "row 1");
     T_CHECK(!reads(&l, stmt, ll_integer(1), &worker, "row 1"));
     T_CHECK(!reads(&l, stmt, ll_integer(1), &soon, "row 1"));
     T_CHECK(reads(&l, stmt, ll_integer(1), &later, "row 1"));
-    l.w.step.engine->turn_used_ns = l.w.step.engine->turn_ns; /* the turn is spent */
+    T_CHECK(!reads(&l, stmt, ll_integer(1), &timed, "row 1")); /* who else would tell the times? */
+    l.w.step.engine->turn_used_ns = l.w.step.engine->turn_ns;  /* the turn is spent */
     T_CHECK(!reads(&l, stmt, ll_integer(1), NULL, "row 1"));
     T_CHECK(reads(&l, stmt, ll_integer(1), NULL, "row 1"));
     ll_stmt *write = prepare(&l, "INSERT INTO t(x) VALUES(?) RETURNING x");

@@ -141,6 +141,35 @@ static void inside_the_call(void **state)
     world_end(&w);
 }
 
+/* They say so, too. */
+static void on_the_loop_and_timed(void **state)
+{
+    t_env *t = *state;
+    struct world w;
+    struct source source = {.w = &w, .path = begin(&w, t, "DELETE")};
+    const ll_submit timed = {.flags = LL_SUBMIT_TIMED};
+    ll_adopt adopt = {
+        .open = source_open, .close = source_close, .arg = &source, .path = source.path};
+    ll_conn *conn = NULL;
+    ll_request *request = NULL;
+    ll_timing timing;
+    source.takes_ns = source.close_takes_ns = 1000;
+    ll_engine_new_turn(w.step.engine);
+    T_CHECK(ll_conn_open_adopted(w.step.engine, &adopt, NULL, &timed, &conn, &request) == LL_OK);
+    ll_request_get_timing(request, &timing);
+    T_EQUAL(timing.place, LL_PLACE_LOOP);
+    T_CHECK(timing.begun_ns > 0 && timing.ended_ns >= timing.begun_ns + 1000);
+    ll_request_unref(request);
+    request = NULL;
+    T_CHECK(ll_conn_close(conn, &timed, &request) == LL_OK);
+    ll_request_get_timing(request, &timing);
+    T_EQUAL(timing.place, LL_PLACE_LOOP);
+    T_CHECK(timing.begun_ns > 0 && timing.ended_ns >= timing.begun_ns + 1000);
+    ll_request_unref(request);
+    ll_conn_unref(conn);
+    world_end(&w);
+}
+
 static void what_is_asked_for_later_waits_for_nothing(void **state)
 {
     t_env *t = *state;
@@ -182,10 +211,14 @@ static void what_a_worker_opens(void **state)
     struct source source = {.w = &w, .path = begin(&w, t, "DELETE")};
     ll_conn *conn = NULL;
     static const char *const pragmas[] = {"foreign_keys=ON", NULL};
-    const ll_open_options never = {.flags = LL_OPEN_NO_INLINE}, with = {.pragmas = pragmas};
+    const ll_open_options never = {.flags = LL_OPEN_NO_INLINE}, with = {.pragmas = pragmas},
+                          shared = {.flags = LL_OPEN_SHARED_CACHE};
     const ll_submit not_here = {.flags = LL_SUBMIT_NO_INLINE};
     T_CHECK(!opens(&w, &source, &never, NULL, &conn));
-    T_CHECK(!closes(&w, conn)); /* nor closes */
+    T_CHECK(!closes(&w, conn));                         /* nor closes */
+    T_CHECK(!opens(&w, &source, &shared, NULL, &conn)); /* its mutex may be held for long */
+    T_CHECK(conn->turns.count == 1);
+    T_CHECK(!closes(&w, conn));
     T_CHECK(!opens(&w, &source, NULL, &not_here, &conn));
     T_CHECK(closes(&w, conn));
     T_CHECK(!opens(&w, &source, &with, NULL, &conn));
@@ -586,6 +619,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(inside_the_call),
+        T_TEST(on_the_loop_and_timed),
         T_TEST(what_is_asked_for_later_waits_for_nothing),
         T_TEST(what_a_worker_opens),
         T_TEST(without_a_file),

@@ -141,6 +141,32 @@ static void a_commit_of_nothing(void **state)
     end(&w, conn);
 }
 
+static void an_opening_and_a_close(void **state)
+{
+    struct world w;
+    ll_conn *conn, *other = NULL;
+    begin(&w, *state, &conn);
+    ll_request *request = NULL;
+    T_CHECK(ll_conn_open(w.step.engine, t_path(w.t, "b.db"), NULL, &timed, &other, &request) ==
+            LL_PENDING);
+    lli_step_advance(&w.step, 5 * T_MS);
+    lli_step_settle(&w.step);
+    ll_timing timing = timing_of(request);
+    T_EQUAL(timing.place, LL_PLACE_WORKER);
+    T_CHECK(timing.begun_ns >= timing.submitted_ns + 5 * T_MS &&
+            timing.ended_ns >= timing.begun_ns);
+    ll_request_unref(request);
+    request = NULL;
+    T_CHECK(ll_conn_close(other, &timed, &request) == LL_PENDING);
+    lli_step_settle(&w.step);
+    timing = timing_of(request);
+    T_EQUAL(timing.place, LL_PLACE_WORKER);
+    T_CHECK(timing.begun_ns > 0 && timing.ended_ns >= timing.begun_ns);
+    ll_request_unref(request);
+    ll_conn_unref(other);
+    end(&w, conn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +176,7 @@ int main(void)
         T_TEST(dropped_before_it_began),
         T_TEST(tried_on_the_loop_first),
         T_TEST(a_commit_of_nothing),
+        T_TEST(an_opening_and_a_close),
     };
     return T_RUN(tests);
 }
