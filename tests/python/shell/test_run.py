@@ -61,12 +61,13 @@ def python(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedPro
 
 
 def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
-    """runpy's two frames stand in the tracebacks of ``python -m``: they are nobody's."""
+    # runpy's two frames stand in the tracebacks of `python -m`, up to 3.10 with their lines: they
+    # are nobody's.
+    shown = ("return _run_code(code, main_globals, None,", "exec(code, run_globals)")
     lines = [
         line
         for line in done.stderr.splitlines()
-        if "runpy" not in line
-        and line.strip() not in ("return _run_code(code, main_globals, None,",)
+        if "runpy" not in line and line.strip() not in shown
     ]
     return done.returncode, done.stdout, "\n".join(lines)
 
