@@ -20,6 +20,7 @@
 
 #include "acursor.h"
 #include "callback.h"
+#include "closed.h"
 #include "errors.h"
 #include "generic.h"
 #include "guarded.h"
@@ -40,7 +41,7 @@ static int need_open(const lp_conn *conn)
         if (conn->generation == conn->st->generation)
             return 0;
         lp_raise_refused(conn->st, LL_EFORK);
-    } else if (conn->phase == LP_CONN_CLOSING) {
+    } else if (lp_closed_under_way(conn)) {
         lp_raise_closed_database(conn->st);
     } else {
         lp_raise_inactive(conn);
@@ -239,8 +240,10 @@ static lp_step close_direct_start(lp_call *call)
     Py_CLEAR(conn->sqlite);
     call->begun = true;
     lp_step step = lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
-    if (step == LP_AGAIN)
+    if (step == LP_AGAIN) {
+        lp_closed_note(conn, call->loop);
         lp_loop_leave(call->loop);
+    }
     return step;
 }
 

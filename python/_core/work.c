@@ -80,10 +80,11 @@ int lp_working_check(const lp_conn *conn)
 {
     if (!conn->st->working || !lp_working_here(conn))
         return 0;
-    PyErr_SetString(PyExc_RuntimeError,
-                    "called from a function that runs on this connection's worker, for which it would "
-                    "wait: what is called there needs `_conn`, the sqlite3.Connection, or another "
-                    "connection");
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "called from a function that runs on this connection's worker, for which it would "
+        "wait: what is called there needs `_conn`, the sqlite3.Connection, or another "
+        "connection");
     return -1;
 }
 

@@ -364,11 +364,22 @@ def test_limits(run: Run) -> None:
         async with lib.connect(":memory:") as db:
             key = sqlite3.SQLITE_LIMIT_SQL_LENGTH  # type: ignore[attr-defined]
             before = await db.getlimit(key)
+            await db.execute("CREATE TABLE t(x)")
             assert await db.setlimit(key, 20) == before
             assert await db.getlimit(key) == 20
             await db.execute("SELECT 1")
-            with pytest.raises((sqlite3.DataError, sqlite3.OperationalError)):
-                await db.execute("SELECT 1" + " " * 20)
+            for padding in ("SELECT 1" + " " * 20, "SELECT 1; " + " " * 20, "-- " + "x" * 20):
+                for call in (db.execute, db.execute_fetchall, db.executescript):
+                    with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                        await call(padding)
+                with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                    await db.executemany(padding, [()])
+            # A script that is not begun does not commit either.
+            await db.setlimit(key, 100)
+            await db.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                await db.executescript("SELECT 1;" + " " * 100)
+            assert db.in_transaction
 
     run(main)
 
