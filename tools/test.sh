@@ -7,7 +7,7 @@
 set -u
 cd "$(dirname "$0")/.."
 
-steps=${*:-plain clang asan tsan valgrind check pytest}
+steps=${*:-plain clang asan tsan valgrind check dependents pytest}
 jobs=${JOBS:-2}
 summary=
 failed=

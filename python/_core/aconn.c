@@ -20,6 +20,7 @@
 
 #include "acursor.h"
 #include "callback.h"
+#include "closed.h"
 #include "errors.h"
 #include "generic.h"
 #include "guarded.h"
@@ -33,18 +34,24 @@ static void conn_finalize(PyObject *op);
 
 /* ---- what others ask --------------------------------------------------------------------------- */
 
-int lp_conn_need(const lp_conn *conn)
+/* It is open. */
+static int need_open(const lp_conn *conn)
 {
     if (conn->phase == LP_CONN_OPEN) {
         if (conn->generation == conn->st->generation)
-            return lp_callback_check(conn);
+            return 0;
         lp_raise_refused(conn->st, LL_EFORK);
-    } else if (conn->phase == LP_CONN_CLOSING) {
+    } else if (lp_closed_under_way(conn)) {
         lp_raise_closed_database(conn->st);
     } else {
         lp_raise_inactive(conn);
     }
     return -1;
+}
+
+int lp_conn_need(const lp_conn *conn)
+{
+    return need_open(conn) < 0 ? -1 : lp_callback_check(conn);
 }
 
 PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name)
@@ -233,8 +240,10 @@ static lp_step close_direct_start(lp_call *call)
     Py_CLEAR(conn->sqlite);
     call->begun = true;
     lp_step step = lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
-    if (step == LP_AGAIN)
+    if (step == LP_AGAIN) {
+        lp_closed_note(conn, call->loop);
         lp_loop_leave(call->loop);
+    }
     return step;
 }
 
@@ -390,8 +399,9 @@ static lp_step interrupt_start(lp_call *call)
     lp_conn *conn = (lp_conn *)call->owner;
     if (conn->generic)
         return lp_generic(call);
-    /* Also while it closes: close() waits for what runs, and this is how to end that. */
-    if (conn->phase != LP_CONN_CLOSING && lp_conn_need(conn) < 0)
+    /* Also while it closes: close() waits for what runs, and this is how to end that. Also in what the statement calls:
+     * nothing is waited for. */
+    if (conn->phase != LP_CONN_CLOSING && need_open(conn) < 0)
         return LP_ERROR;
     ll_status status = ll_conn_interrupt(conn->handle);
     if (status < 0) {

@@ -41,6 +41,8 @@ struct lp_conn {
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
     bool warned;               /* that it was not closed */
     uint64_t generation;       /* of the process (fork) that opened it */
+    uint64_t closed_turn;      /* closed within that turn of a loop (closed.c); 0: not so */
+    uintptr_t closed_by;       /* the task that did; only compared */
 };
 
 /* 0 when statements can be submitted; else -1 and the exception that Connection's methods raise. */

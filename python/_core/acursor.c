@@ -8,6 +8,8 @@
  * is made when somebody asks, which most programs never do. */
 #include "acursor.h"
 
+#include "closed.h"
+
 #include "errors.h"
 #include "generic.h"
 
@@ -25,7 +27,10 @@ int lp_cursor_need(const lp_cursor *cursor)
         return -1;
     }
     if (cursor->conn->phase == LP_CONN_CLOSED || cursor->conn->phase == LP_CONN_NEW) {
-        lp_raise_connection_closed();
+        if (lp_closed_under_way(cursor->conn))
+            lp_raise_closed_database(cursor->st);
+        else
+            lp_raise_connection_closed();
         return -1;
     }
     if (cursor->conn->generic) {

@@ -165,7 +165,11 @@ static PyObject *run_backup(PyObject *plan, PyObject *unused)
         }
         other->outside++;
     }
-    result = copy(link, source, target, plan);
+    lp_working working; /* what progress() calls on the target would wait for the backup */
+    if (lp_working_begin(st, &working, handle ? other->conn : NULL, NULL) == 0) {
+        result = copy(link, source, target, plan);
+        lp_working_end(&working);
+    }
     if (handle) {
         other->outside--;
         ll_conn_leave(handle);

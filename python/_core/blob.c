@@ -116,6 +116,19 @@ static PyObject *blob_set(PyObject *op, PyObject *args)
     return call_of((blob *)op, &op_set, "__setitem__", args);
 }
 
+/* blob[key] = value: where it is, its answer cannot be waited for. */
+static int blob_ass_subscript(PyObject *op, PyObject *key, PyObject *value)
+{
+    (void)op;
+    if (value)
+        PyErr_SetString(PyExc_TypeError,
+                        "blob[key] = value cannot be awaited: use `await blob.set(key, value)`");
+    else
+        PyErr_Format(PyExc_TypeError, "Blob doesn't support %s deletion",
+                     PySlice_Check(key) ? "slice" : "item");
+    return -1;
+}
+
 static Py_ssize_t blob_length(PyObject *op)
 {
     return PyObject_Size(((blob *)op)->real);
@@ -124,12 +137,14 @@ static Py_ssize_t blob_length(PyObject *op)
 static PyObject *blob_aenter(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return lp_ready_new(((blob *)op)->st, Py_NewRef(op));
+    return blob_length(op) < 0 ? NULL : lp_ready_new(((blob *)op)->st, Py_NewRef(op));
 }
 
 static PyObject *blob_aexit(PyObject *op, PyObject *args)
 {
     (void)args;
+    if (((blob *)op)->conn->phase == LP_CONN_OPEN && blob_length(op) < 0)
+        return NULL; /* closed in the block: sqlite3 says so */
     return PyObject_CallMethodNoArgs(op, ((blob *)op)->st->names.close);
 }
 
@@ -181,6 +196,7 @@ static PyType_Slot blob_slots[] = {
     {Py_tp_doc, blob_doc},
     {Py_tp_methods, blob_methods},
     {Py_mp_subscript, blob_subscript},
+    {Py_mp_ass_subscript, blob_ass_subscript},
     {Py_mp_length, blob_length},
     {Py_tp_traverse, blob_traverse},
     {Py_tp_clear, blob_clear},

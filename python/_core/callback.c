@@ -15,7 +15,8 @@
  *
  * Deadlock: a coroutine that awaits the connection that waits for it would wait for ever. Each invocation notes itself
  * in a context variable, which the coroutine and the tasks it starts inherit; a call on a connection that is
- * noted there, while it waits, is refused.
+ * noted there, while it waits, is refused. A plain function that runs a loop of its own would wait for itself
+ * likewise: it is known by its thread (lp_working_check()).
  *
  * The wait ends with the coroutine. It is looked up now and then whether it should end before: the request was cancelled
  * or interrupted, the loop is closed, the program ends. Then the coroutine is cancelled, and the function fails. */
@@ -113,6 +114,8 @@ static const double look_seconds = 0.02;
 int lp_callback_check(const lp_conn *conn)
 {
     lp_state *st = conn->st;
+    if (lp_working_check(conn) < 0)
+        return -1;
     if (st->awaited == 0 || !conn->link)
         return 0;
     PyObject *chain = NULL;
@@ -313,7 +316,7 @@ static PyObject *callback_vectorcall(PyObject *op, PyObject *const *args, size_t
     call = Py_XNewRef(handle ? ll_conn_running(handle) : NULL);
     lp_working working;
     context = context_of(link, (lp_call *)call);
-    if (lp_working_begin(link->st, &working, NULL, context) < 0)
+    if (lp_working_begin(link->st, &working, handle ? link->conn : NULL, context) < 0)
         goto out;
     result = PyObject_Vectorcall(target, args, count, names);
     if (result && PyCoro_CheckExact(result))

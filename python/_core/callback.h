@@ -44,8 +44,8 @@ PyObject *lp_callback_new(lp_link *link, lp_callback_kind kind, PyObject *target
 /* Of a progress handler: every how many of its calls the program's own is due. */
 void lp_callback_set_every(PyObject *callback, unsigned long every);
 
-/* 0; -1 with a RuntimeError if the connection waits for an `async def` function, and who asks is inside it, so that the
- * call would never end. */
+/* 0; -1 with a RuntimeError if the connection waits for a function of the program, `async def` or not, and who asks is
+ * inside it, so that the call would never end. */
 int lp_callback_check(const struct lp_conn *conn);
 
 int lp_callback_init(PyObject *module, lp_state *st);

@@ -347,6 +347,7 @@ int lp_loop_turn_begin(lp_loop *self)
     }
     ll_engine_new_turn(self->engine);
     self->turn_end = lp_now_ns() + turn_ns;
+    self->turn = ++self->st->turns;
     self->turn_over = self->turn_posted = false;
     return 0;
 }

@@ -32,6 +32,7 @@ struct lp_loop {
     size_t connections; /* opened from this loop and not closed */
     bool reading;       /* the descriptor is registered with add_reader() */
     int64_t turn_end;   /* when this turn's time is spent; 0: nothing has used it yet */
+    uint64_t turn;      /* its number among those of all loops */
     bool turn_posted;   /* `_turn` will end it; if not, the next dispatch does */
     bool turn_over;     /* somebody has found it spent */
     size_t starving;    /* calls that have given way too often: others let them go first */

@@ -152,10 +152,11 @@ static int fill_rest(lp_state *st)
 {
     st->cancelled_error = import_from("asyncio.exceptions", "CancelledError");
     st->get_running_loop = import_from("asyncio.events", "_get_running_loop");
+    st->current_task = import_from("asyncio", "current_task");
     st->empty_tuple = PyTuple_New(0);
     st->loops = PyDict_New();
     st->shapes = PyDict_New();
-    return st->cancelled_error && st->get_running_loop && st->empty_tuple && st->loops && st->shapes
+    return st->cancelled_error && st->get_running_loop && st->current_task && st->empty_tuple && st->loops && st->shapes
              ? 0
              : -1;
 }
@@ -248,6 +249,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->sqlite3_module);
     Py_VISIT(st->cancelled_error);
     Py_VISIT(st->get_running_loop);
+    Py_VISIT(st->current_task);
     Py_VISIT(st->holder_type);
     Py_VISIT(st->loops);
     Py_VISIT(st->shapes);
@@ -297,6 +299,7 @@ static int module_clear(PyObject *module)
 #undef X
     Py_CLEAR(st->cancelled_error);
     Py_CLEAR(st->get_running_loop);
+    Py_CLEAR(st->current_task);
     Py_CLEAR(st->holder_type);
     Py_CLEAR(st->empty_tuple);
     Py_CLEAR(st->sqlite3_module);

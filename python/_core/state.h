@@ -153,6 +153,8 @@ typedef struct lp_state {
     } trio;                     /* GIL; NULL until it is needed */
     PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *get_running_loop; /* asyncio's own, that gives None instead of raising */
+    PyObject *current_task;     /* asyncio's */
+    uint64_t turns;             /* of all loops, begun so far */
     Py_ssize_t row_factory_at, text_factory_at; /* in a sqlite3.Connection; 0: not known */
     PyObject *empty_tuple;
     PyObject *originals[LP_ORIGINALS]; /* methods that others of ours go through (generic.c) */

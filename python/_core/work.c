@@ -26,7 +26,7 @@
 
 /* ---- what workers are in ------------------------------------------------------------------------ */
 
-static _Thread_local const lp_conn *served; /* whose worker this thread is */
+static _Thread_local lp_working *innermost; /* of this thread */
 static _Thread_local PyObject *inside;      /* the context that was entered last; borrowed */
 
 int lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn, PyObject *context)
@@ -36,10 +36,10 @@ int lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn, PyO
         Py_DECREF(working->entered);
         return -1;
     }
-    working->conn = served;
+    working->conn = conn;
+    working->around = innermost;
+    innermost = working;
     working->context = inside;
-    if (conn)
-        served = conn;
     if (working->entered)
         inside = context;
     working->thread = PyThread_get_thread_ident();
@@ -56,7 +56,7 @@ void lp_working_end(lp_working *working)
     *working->link = working->next;
     if (working->next)
         working->next->link = working->link;
-    served = working->conn;
+    innermost = working->around;
     inside = working->context;
     if (!working->entered)
         return;
@@ -70,7 +70,22 @@ void lp_working_end(lp_working *working)
 
 bool lp_working_here(const lp_conn *conn)
 {
-    return served == conn;
+    for (const lp_working *working = innermost; working; working = working->around)
+        if (working->conn == conn)
+            return true;
+    return false;
+}
+
+int lp_working_check(const lp_conn *conn)
+{
+    if (!conn->st->working || !lp_working_here(conn))
+        return 0;
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "called from a function that runs on this connection's worker, for which it would "
+        "wait: what is called there needs `_conn`, the sqlite3.Connection, or another "
+        "connection");
+    return -1;
 }
 
 /* Lets others run until nothing of the program is left on a worker, half a second at most. */

@@ -9,19 +9,24 @@ typedef struct lp_working lp_working;
 struct lp_working {
     lp_working *next, **link;
     unsigned long thread; /* as PyThread_get_thread_ident() */
+    const lp_conn *conn;  /* who cannot do anything else meanwhile; NULL: nobody. Not followed, only compared */
+    PyObject *entered;    /* NULL: none was */
     /* what was before, on this thread */
-    const lp_conn *conn;
+    lp_working *around;
     PyObject *context;
-    PyObject *entered; /* NULL: none was */
 };
 
-/* Before and after code of the program runs on this thread. `conn`: whose worker it is; NULL: as before. `context`
- * is entered, unless it is already; NULL: none. With the GIL. 0, or -1 with an exception and nothing to end. */
+/* Before and after code of the program runs on this thread. `conn`: which connection this thread has meanwhile, may
+ * be NULL. `context` is entered, unless it is already; NULL: none. With the GIL. 0, or -1 with an exception and
+ * nothing to end. */
 int lp_working_begin(lp_state *st, lp_working *working, const lp_conn *conn, PyObject *context);
 void lp_working_end(lp_working *working);
 
 /* Whether this thread is in such a piece for that connection: then it owns the sqlite3.Connection. */
 bool lp_working_here(const lp_conn *conn);
+
+/* 0; -1 with a RuntimeError if it is so: a call that waits for the connection would wait for ever. */
+int lp_working_check(const lp_conn *conn);
 
 /* The atexit hook, behind the interruption of all connections: waits a little for what workers are in, then
  * asks it to end by raising SystemExit there. False: some of it did not, and its worker has to be left behind. */

@@ -65,6 +65,7 @@ async def _close(conn: Connection) -> None:
     if thread.closing:
         await thread.ended()
         return
+    thread.check()
     thread.closing = True
     try:
         await conn._execute(conn._conn.close if generic else _closing)

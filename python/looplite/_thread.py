@@ -209,7 +209,16 @@ class WorkerThread(threading.Thread):
         self._connection = connector()
         return self._connection
 
+    def check(self) -> None:
+        """Refuses what would wait for itself."""
+        if threading.get_ident() == self.ident and self._real:
+            raise RuntimeError(
+                "called from a function that runs on this connection's worker, for which it would "
+                "wait: what is called there needs `_conn` or another connection"
+            )
+
     def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        self.check()
         future = asyncio.get_running_loop().create_future()
         self.tx.put_nowait((future, function))
         return future

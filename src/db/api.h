@@ -26,6 +26,7 @@
     X(0, const char *, errmsg, (sqlite3 *))                                                       \
     X(0, const char *, errstr, (int))                                                             \
     X(3038000, int, error_offset, (sqlite3 *))                                                    \
+    X(0, int, limit, (sqlite3 *, int, int))                                                       \
     X(0, int, prepare_v3,                                                                         \
       (sqlite3 *, const char *, int, unsigned, sqlite3_stmt **, const char **))                   \
     X(0, int, finalize, (sqlite3_stmt *))                                                         \

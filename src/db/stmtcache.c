@@ -48,14 +48,20 @@ void lli_stmtcache_done(struct lli_stmtcache *cache)
     lli_map_done(&cache->map);
 }
 
+ll_status lli_sql_fits(sqlite3 *db, size_t size, struct lli_error *error)
+{
+    int most = lli_sq.limit(db, SQLITE_LIMIT_SQL_LENGTH, -1);
+    if (size <= (size_t)most && size <= INT_MAX - 1)
+        return LL_OK;
+    lli_error_set(error, LL_ESQL, "query string is too large");
+    error->pub.sqlite_code = SQLITE_TOOBIG;
+    return LL_ESQL;
+}
+
 static ll_status prepare(struct lli_stmtcache *cache, const char *sql, size_t size, uint64_t hash,
                          struct lli_stmt **ret_stmt, struct lli_error *error)
 {
-    if (size > INT_MAX - 1) {
-        lli_error_set(error, LL_ESQL, "the SQL text is too long: %zu bytes", size);
-        error->pub.sqlite_code = SQLITE_TOOBIG;
-        return LL_ESQL;
-    }
+    LL_TRY(lli_sql_fits(cache->db, size, error));
     struct lli_stmt *stmt = lli_new(sizeof *stmt + size + 1);
     if (!stmt) {
         lli_error_set(error, LL_ENOMEM, "out of memory while preparing a statement");

@@ -59,4 +59,8 @@ void lli_stmt_rest(struct lli_stmt *stmt);
 /* Its columns, read again when SQLite has prepared it again. The statement keeps the reference. */
 ll_status lli_stmt_columns(struct lli_stmt *stmt, ll_columns **ret_columns);
 
+/* Whether a text is no longer than the connection allows (SQLITE_LIMIT_SQL_LENGTH); LL_ESQL with the error if it is. SQLite
+ * would say "string or blob too big" of some such texts and "statement too long" of others. */
+ll_status lli_sql_fits(sqlite3 *db, size_t size, struct lli_error *error);
+
 #endif

@@ -126,9 +126,9 @@ static const char *look(ll_conn *conn)
     lli_guard_arm(&conn->db.guard);
     conn->db.guard.stop = NULL; /* these statements belong to no request */
     conn->db.guard.deadline_ns = LLI_NEVER;
-    if (lli_own_has(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE)) { /* which would see what we ask */
-        conn->facts_stale = true;
-        return "an authorizer or a trace callback is set";
+    if (lli_own_has(conn, LL_OWN_AUTHORIZER | LL_OWN_TRACE | LL_OWN_PROGRESS)) {
+        conn->facts_stale = true; /* it would see what we ask */
+        return "an authorizer, a trace callback or a progress handler is set";
     }
     int attached = learn_gates(conn);
     if (attached < 0)

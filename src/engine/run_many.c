@@ -14,7 +14,6 @@
 #include "db/sqlerror.h"
 #include "engine/run.h"
 
-#include <limits.h>
 #include <string.h>
 
 enum {
@@ -197,8 +196,6 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
     const char *text = request->in.script.text + request->position;
     size_t size = request->in.script.size - request->position;
     *ret_kind = lli_classify(text, size);
-    if (size > INT_MAX - 1)
-        return SQLITE_TOOBIG;
     lli_run_arm(conn, request, true, *ret_kind == LLI_KIND_COMMIT || *ret_kind == LLI_KIND_RELEASE);
     sqlite3_stmt *stmt = NULL;
     const char *tail = NULL;
@@ -244,6 +241,11 @@ enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t 
     int64_t before = lli_db_total_changes(&conn->db);
     int rc = SQLITE_OK;
     enum lli_kind kind = LLI_KIND_COMMIT;
+    if (request->position == 0 &&
+        lli_sql_fits(conn->db.handle, request->in.script.size, &request->error) != LL_OK) {
+        request->outcome = LL_NOT_APPLIED;
+        return LLI_RUN_DONE;
+    }
     if (request->in.script.commit_first && lli_db_in_transaction(&conn->db)) {
         lli_run_arm(conn, request, false, true);
         rc = lli_run_text(conn, "COMMIT");

@@ -9,8 +9,10 @@ can be awaited is awaited. Only what the two packages spell in different ways is
 - `for row in cursor` goes over looplite's `async for`, iterdump() over the rows that it gives;
 - what is handed from one object to another (the target of a backup) is looplite's, not ours.
 
-A callback (a row factory, a converter) that calls the connection again does so inside a running
-loop, where nothing can be waited for: such a call is stepped once, and must have its answer then.
+A callback that calls the connection again does what a user of looplite would do. One on the loop
+(a row factory, a converter) runs inside a running loop, where nothing can be waited for: the call
+is stepped once, and must have its answer then. One on the worker (a function, the progress of a
+backup) would wait for itself, which looplite refuses: it uses `_conn`, the sqlite3.Connection.
 
 Everything else that the module has is `sqlite3`'s own, by identity.
 """
@@ -31,16 +33,27 @@ import looplite
 _local = threading.local()
 
 
+class _Loop:
+    """A loop that is closed when its thread ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+
+    def __del__(self) -> None:
+        self.loop.close()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
-    """This thread's own loop; it ends with the process."""
-    loop: asyncio.AbstractEventLoop | None = getattr(_local, "loop", None)
-    if loop is None:
-        loop = _local.loop = asyncio.new_event_loop()
-    return loop
+    """This thread's own loop."""
+    if not hasattr(_local, "loop"):
+        _local.loop = _Loop()
+    return _local.loop.loop
 
 
 def run(awaitable: Any) -> Any:
-    """The result of what can be awaited."""
+    """The result of what can be awaited; what need not be is the result."""
+    if not inspect.isawaitable(awaitable):
+        return awaitable
     loop = _loop()
     if not loop.is_running():
 
@@ -57,18 +70,29 @@ def run(awaitable: Any) -> Any:
     raise RuntimeError("a call inside a callback that would have to wait")
 
 
+def _on_its_worker(error: RuntimeError) -> bool:
+    """Whether a call was refused because it comes from what the connection's worker runs."""
+    return "on this connection's worker" in str(error)
+
+
 def _inner(value: Any) -> Any:
     """looplite's object behind one of ours."""
-    return value.__dict__["_real"] if isinstance(value, (Connection, Cursor)) else value
+    return value.__dict__["_real"] if isinstance(value, _Object) else value
 
 
-def _call(method: Callable[..., Any]) -> Callable[..., Any]:
+def _call(real: Any, name: str) -> Callable[..., Any]:
     """A method of looplite's object, waited for."""
+    method = getattr(real, name)
 
     def called(*args: Any, **kwargs: Any) -> Any:
         args = tuple(map(_inner, args))
-        result = method(*args, **{name: _inner(each) for name, each in kwargs.items()})
-        return run(result) if inspect.isawaitable(result) else result
+        kwargs = {name: _inner(each) for name, each in kwargs.items()}
+        try:
+            return run(method(*args, **kwargs))
+        except RuntimeError as error:
+            if not isinstance(real, looplite.Connection) or not _on_its_worker(error):
+                raise
+        return getattr(real._conn, name)(*args, **kwargs)
 
     return called
 
@@ -89,7 +113,7 @@ class _Object:
         if name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self._behind(), name)
-        return _call(value) if callable(value) and name not in _VALUES else value
+        return _call(self._behind(), name) if callable(value) and name not in _VALUES else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _VALUES:
@@ -163,6 +187,9 @@ class Connection(_Object):
     def executescript(self, *args: Any) -> Any:
         return self.cursor().executescript(*args)
 
+    def blobopen(self, *args: Any, **kwargs: Any) -> Any:
+        return Blob(_call(self._behind(), "blobopen")(*args, **kwargs))
+
     def iterdump(self, **options: Any) -> Iterator[str]:
         """What looplite's iterator gives."""
 
@@ -210,7 +237,7 @@ class Cursor(_Object):
         if real := self.__dict__.get("_real"):
             real.__init__(connection._behind())
         else:
-            self.__dict__["_real"] = run(connection._behind().cursor())
+            self.__dict__["_real"] = _call(connection._behind(), "cursor")()
         self.__dict__["connection"] = connection
 
     def execute(self, *args: Any) -> Cursor:
@@ -244,10 +271,46 @@ class Cursor(_Object):
         return self
 
     def __next__(self) -> Any:
+        real = self._behind()
+        if isinstance(real, sqlite3.Cursor):
+            return next(real)
         try:
-            return run(aiter(self._behind()).__anext__())
+            return run(aiter(real).__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
+
+
+class Blob(_Object):
+    """sqlite3.Blob."""
+
+    def __init__(self, real: Any) -> None:
+        self.__dict__["_real"] = real
+
+    @property
+    def __class__(self) -> type:
+        return sqlite3.Blob
+
+    def __len__(self) -> int:
+        return len(self._behind())
+
+    def __getitem__(self, key: Any) -> Any:
+        return run(self._behind()[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        run(self._behind().set(key, value))
+
+    def __delitem__(self, key: Any) -> None:
+        del self._behind()[key]
+
+    # With __getitem__ alone it would be.
+    __iter__ = None
+
+    def __enter__(self) -> Blob:
+        run(self._behind().__aenter__())
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        return run(self._behind().__aexit__(*error))
 
 
 def connect(database: Any, *args: Any, **kwargs: Any) -> Any:

@@ -207,6 +207,34 @@ def test_async_progress(run: Run, file: Path) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_progress_cannot_wait_for_the_connections(run: Run, file: Path, which: str) -> None:
+    """The worker has both until the backup ends; their sqlite3.Connections can be used."""
+
+    async def main() -> None:
+        told: list[BaseException] = []
+        async with lib.connect(file) as source, lib.connect(":memory:") as target:
+            used = source if which == "source" else target
+
+            def progress(status: int, remaining: int, total: int) -> None:
+                async def own() -> BaseException:
+                    return await caught(used.execute("SELECT 1"))
+
+                loop = asyncio.new_event_loop()
+                told.append(loop.run_until_complete(own()))
+                loop.close()
+                assert source._conn.execute("SELECT count(*) > 0 FROM t").fetchone() == (1,)
+
+            await source.backup(target, pages=50, progress=progress)
+            assert len(told) > 1
+            for error in told:
+                assert type(error) is RuntimeError
+                assert "runs on this connection's worker" in str(error)
+            assert await used.execute_fetchall("SELECT 1") == [(1,)]
+
+    run(main)
+
+
 def test_out_of_an_open_write_transaction(run: Run, file: Path) -> None:
     """sqlite3 waits for ever for the transaction that only it could end."""
 
@@ -336,11 +364,22 @@ def test_limits(run: Run) -> None:
         async with lib.connect(":memory:") as db:
             key = sqlite3.SQLITE_LIMIT_SQL_LENGTH  # type: ignore[attr-defined]
             before = await db.getlimit(key)
+            await db.execute("CREATE TABLE t(x)")
             assert await db.setlimit(key, 20) == before
             assert await db.getlimit(key) == 20
             await db.execute("SELECT 1")
-            with pytest.raises((sqlite3.DataError, sqlite3.OperationalError)):
-                await db.execute("SELECT 1" + " " * 20)
+            for padding in ("SELECT 1" + " " * 20, "SELECT 1; " + " " * 20, "-- " + "x" * 20):
+                for call in (db.execute, db.execute_fetchall, db.executescript):
+                    with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                        await call(padding)
+                with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                    await db.executemany(padding, [()])
+            # A script that is not begun does not commit either.
+            await db.setlimit(key, 100)
+            await db.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(sqlite3.DataError, match="query string is too large"):
+                await db.executescript("SELECT 1;" + " " * 100)
+            assert db.in_transaction
 
     run(main)
 

@@ -152,3 +152,36 @@ def test_after_the_connection(run: Run, file: Path) -> None:
             len(blob)
 
     run(main)
+
+
+def test_what_cannot_be_awaited_says_so(run: Run, file: Path) -> None:
+    async def main() -> None:
+        async with lib.connect(file) as db, db.blobopen("t", "v", 1) as blob:
+            with pytest.raises(TypeError, match=r"await blob\.set\(key, value\)"):
+                blob[0] = 1
+            with pytest.raises(TypeError, match="doesn't support item deletion"):
+                del blob[0]
+            with pytest.raises(TypeError, match="doesn't support slice deletion"):
+                del blob[0:2]
+            assert await blob.read() == bytes(range(10))
+
+    run(main)
+
+
+def test_a_block_with_a_closed_blob(run: Run, file: Path) -> None:
+    """As sqlite3's: neither its beginning nor its end takes one."""
+
+    async def main() -> None:
+        async with lib.connect(file) as db:
+            blob = await db.blobopen("t", "v", 1)
+            with pytest.raises(sqlite3.ProgrammingError, match="closed blob"):
+                async with blob:
+                    await blob.close()
+            with pytest.raises(sqlite3.ProgrammingError, match="closed blob"):
+                async with blob:
+                    pytest.fail("it was entered")
+            last = await db.blobopen("t", "v", 1)
+            async with last:
+                await db.close()  # which closes every blob
+
+    run(main)

@@ -364,3 +364,37 @@ def test_random_transfers(run: Run, table: Path, seed: int) -> None:
     assert rows(table, "SELECT sum(v) FROM t") == [(500,)], f"seed {seed}"
     with probe(table) as outside:
         assert not outside.in_use()
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["at once", "behind a statement"])
+def test_calls_that_begin_beside_a_close(run: Run, table: Path, pending: bool) -> None:
+    """For other tasks a close is under way until the loop comes round; for its own it is over."""
+
+    async def main() -> None:
+        db = await lib.connect(table)
+        cursor = await db.execute("SELECT 1")
+        await cursor.fetchall()
+        own: list[BaseException] = []
+
+        async def close() -> None:
+            await db.close()
+            own.append(await caught(db.execute("SELECT 1")))
+            own.append(await caught(cursor.fetchall()))
+
+        tasks: list[asyncio.Future[Any]] = []
+        if pending:
+            tasks.append(asyncio.ensure_future(db.executescript("CREATE TABLE more(x)")))
+        tasks.append(asyncio.ensure_future(close()))
+        behind: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(call)
+            for call in (cursor.fetchall(), cursor.execute("SELECT 2"), db.execute("SELECT 3"))
+        ]
+        await asyncio.gather(*tasks)
+        for task in behind:
+            error = await caught(task)
+            assert type(error) is sqlite3.ProgrammingError, error
+            assert str(error) == "Cannot operate on a closed database."
+        for error in [*own, await caught(cursor.fetchall()), await caught(db.execute("SELECT 1"))]:
+            assert type(error) is ValueError, error
+
+    run(main)

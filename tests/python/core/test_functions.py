@@ -649,6 +649,121 @@ def test_an_async_function_cannot_await_its_own_connection(run: Run, call: str, 
     run(main)
 
 
+def in_a_loop_of_its_own(call: Callable[[], Any]) -> BaseException:
+    """What is raised by a call that a function waits for on the thread on which it is called."""
+
+    async def main() -> BaseException:
+        return await caught(call())
+
+    return in_a_loop(main)
+
+
+def in_a_loop(main: Callable[[], Any]) -> Any:
+    """As asyncio.run(), which would leave a threading.Thread of this thread, none of Python's."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+CALLS_OF_ITS_OWN: dict[str, Callable[[Any, Any], Any]] = {
+    "execute": lambda db, cursor: db.execute("SELECT 1"),
+    "executemany": lambda db, cursor: db.executemany("INSERT INTO t VALUES (?)", [(1,)]),
+    "executescript": lambda db, cursor: db.executescript("SELECT 1"),
+    "commit": lambda db, cursor: db.commit(),
+    "close": lambda db, cursor: db.close(),
+    "_execute": lambda db, cursor: db._execute(int),
+    "backup": lambda db, cursor: db.backup(None),
+    "create_function": lambda db, cursor: db.create_function("g", 0, int),
+    "fetchall": lambda db, cursor: cursor.fetchall(),
+    "Cursor.execute": lambda db, cursor: cursor.execute("SELECT 1"),
+}
+
+
+def own_connection_refused(error: BaseException) -> None:
+    assert type(error) is RuntimeError, error
+    assert "runs on this connection's worker" in str(error)
+    assert "_conn" in str(error)
+
+
+@pytest.mark.parametrize("call", CALLS_OF_ITS_OWN)
+@pytest.mark.parametrize("place", ["function", "_execute", "trace", "progress", "directly"])
+def test_a_function_cannot_wait_for_its_own_connection(run: Run, call: str, place: str) -> None:
+    async def main() -> None:
+        told: list[BaseException] = []
+        async with lib.connect(":memory:", isolation_level=None) as db:
+            await db.execute("CREATE TABLE t(x)")
+            cursor = await db.cursor()
+
+            def own(*args: Any) -> int:
+                if not told:
+                    told.append(in_a_loop_of_its_own(lambda: CALLS_OF_ITS_OWN[call](db, cursor)))
+                return 0
+
+            if place == "function":
+                await db.create_function("own", 0, own)
+                assert await db.execute_fetchall("SELECT own()") == [(0,)]
+            elif place == "trace":
+                await db.set_trace_callback(own)
+                await db.execute("SELECT 1")
+                await db.set_trace_callback(None)
+            elif place == "progress":
+                await db.set_progress_handler(own, 1)
+                await db.execute_fetchall(ROWS.format("x"))
+                await db.set_progress_handler(None, 1)
+            elif place == "directly":
+                await db.create_function("own", 0, own)
+                use = asyncio.to_thread(lambda: db._conn.execute("SELECT own()").fetchall())
+                assert await use == [(0,)]
+            else:
+                assert await db._execute(own) == 0
+            own_connection_refused(told[0])
+            # ... and only meanwhile.
+            assert await db.execute_fetchall("SELECT 1") == [(1,)]
+
+    run(main)
+
+
+def test_a_function_can_use_the_sqlite3_connection_and_others(run: Run, path: Path) -> None:
+    async def main() -> None:
+        async with lib.connect(":memory:") as db:
+
+            def own() -> int:
+                async def elsewhere() -> int:
+                    async with lib.connect(path) as other:
+                        return int((await other.execute_fetchall("SELECT 2"))[0][0])
+
+                return int(db._conn.execute("SELECT 3").fetchone()[0]) + in_a_loop(elsewhere)
+
+            await db.create_function("own", 0, own)
+            assert await db.execute_fetchall("SELECT own()") == [(5,)]
+            # Also when it is called by another connection: its own is not occupied then.
+            async with lib.connect(":memory:") as caller:
+                await caller.create_function("own", 0, own)
+                assert await caller.execute_fetchall("SELECT own()") == [(5,)]
+
+    run(main)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_function_can_interrupt_its_statement(run: Run, asynchronous: bool) -> None:
+    async def main() -> None:
+        async with lib.connect(":memory:") as db:
+
+            def stop() -> None:
+                in_a_loop(stop_too)
+
+            async def stop_too() -> None:
+                await db.interrupt()
+
+            await db.create_function("stop", 0, stop_too if asynchronous else stop)
+            error = await caught(db.execute(ENDLESS.replace("x + 1", "coalesce(stop(), x + 1)")))
+            assert isinstance(error, sqlite3.OperationalError)
+
+    run(main)
+
+
 def test_two_connections_cannot_wait_for_each_other(run: Run) -> None:
     async def main() -> None:
         told: list[BaseException] = []

@@ -280,6 +280,33 @@ def test_a_progress_handler_is_called_as_often(run: Run, steps: int) -> None:
     run(main)
 
 
+HOOKS: dict[str, Callable[[Any, Any], Any]] = {
+    "progress": lambda on, seen: on.set_progress_handler(lambda: seen.append("step"), 1),
+    "trace": lambda on, seen: on.set_trace_callback(seen.append),
+    "authorizer": lambda on, seen: on.set_authorizer(lambda *what: seen.append(what) or 0),
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.parametrize("memory", [False, True])
+def test_hooks_see_nothing_of_ours(run: Run, path: Path, name: str, memory: bool) -> None:
+    """looplite asks SQLite about the connection; none of the program's business."""
+
+    async def main() -> None:
+        async with lib.connect(":memory:" if memory else path) as db:
+            await db.execute("CREATE TABLE t(x)")
+            seen: list[Any] = []
+            await HOOKS[name](db, seen)
+            assert seen == []
+            await db._execute(int)  # after which it would look
+            await db.create_collation("c", None)
+            assert seen == []
+            await db.execute("INSERT INTO t VALUES (1)")
+            assert seen != []
+
+    run(main)
+
+
 @pytest.mark.parametrize("answer", [1, "yes", -1])
 def test_a_progress_handler_ends_a_statement(run: Run, answer: Any) -> None:
     plain = sqlite3.connect(":memory:")

@@ -167,6 +167,31 @@ def test_thread_bound_connections_and_their_subclasses(run: Run, path: Path) -> 
     run(main)
 
 
+@looplite_only
+@pytest.mark.parametrize("call", ["execute('SELECT 1')", "commit()", "close()", "_execute(int)"])
+def test_a_function_cannot_wait_for_its_own_connection(run: Run, path: Path, call: str) -> None:
+    """With aiosqlite this never ends: its thread is the one that waits."""
+
+    async def main() -> None:
+        async with lib.Connection(lambda: sqlite3.connect(path), 64) as db:
+
+            async def wait() -> BaseException:
+                return await caught(eval(f"db.{call}", {"db": db}))
+
+            def own() -> BaseException:
+                loop = asyncio.new_event_loop()
+                error: BaseException = loop.run_until_complete(wait())
+                loop.close()
+                return error
+
+            told = await db._execute(own)
+            assert type(told) is RuntimeError
+            assert "runs on this connection's worker" in str(told)
+            assert await db.execute_fetchall("SELECT 1") == [(1,)]
+
+    run(main)
+
+
 def test_errors_are_those_of_the_object(run: Run) -> None:
     async def main() -> None:
         async with lib.Connection(lambda: sqlite3.connect(":memory:"), 64) as db:
