@@ -43,6 +43,7 @@ struct lp_loop {
     size_t starving;    /* calls that have given way too often: others let them go first */
     unsigned unlooked;  /* small calls since the clock was looked at */
     struct lp_linger linger[2]; /* by whether the call is shielded: commits, and all others */
+    uint64_t stays;             /* answers that were stayed for, and came */
     struct lp_helper helper;    /* of a loop that cannot watch descriptors */
 };
 
