@@ -15,6 +15,7 @@ _ORDER = (
     "point_read_committing",
     "first_reads",
     "insert_awaited",
+    "million_inserts",
     "naive_commit",
     "fetchall",
     "async_for",
@@ -22,6 +23,7 @@ _ORDER = (
     "cold_reads",
     "writers",
     "loop_stall",
+    "sqlalchemy_orm",
     "c_point_read",
     "idle",
 )

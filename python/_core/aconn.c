@@ -384,14 +384,14 @@ static const lp_op op_commit = {
     .name = "Connection.commit",
     .start = commit_start,
     .finish = commit_finish,
-    .flags = LP_OP_SHIELD,
+    .flags = LP_OP_SHIELD | LP_OP_STAY,
 };
 
 static const lp_op op_rollback = {
     .name = "Connection.rollback",
     .start = rollback_start,
     .finish = rollback_finish,
-    .flags = LP_OP_SHIELD,
+    .flags = LP_OP_SHIELD | LP_OP_STAY,
 };
 
 static lp_step interrupt_start(lp_call *call)

@@ -171,6 +171,8 @@ static lp_step start(lp_call *call, bool now)
         return LP_ERROR;
     call->phase = LP_WAITING;
     lp_step step = call->op->start(call);
+    if (step == LP_WAIT && call->list && lp_call_linger(call))
+        step = LP_AGAIN;
     /* What did not wait may have used time of this turn. */
     if (step != LP_WAIT && step != LP_ERROR && step != LP_SHUN && !call->loop->turn_posted &&
         lp_loop_turn_end(call->loop) < 0)

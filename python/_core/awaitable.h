@@ -25,7 +25,8 @@ enum {
     LP_OP_SMALL = 1u << 3,  /* takes far less than a microsecond, unless it submits */
     LP_OP_LEAVE =
         1u
-        << 4 /* with SHIELD: a cancelled task does not wait for it, and it happens all the same */
+        << 4, /* with SHIELD: a cancelled task does not wait for it, and it happens all the same */
+    LP_OP_STAY = 1u << 5 /* its answer may be stayed for (linger.c) */
 };
 
 /* One kind of call. */

@@ -209,6 +209,7 @@ const lp_op lp_op_execute = {
     .record = execute_record,
     .finish = execute_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 const lp_op lp_op_cursor_execute = {
@@ -217,6 +218,7 @@ const lp_op lp_op_cursor_execute = {
     .record = execute_record,
     .finish = execute_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 /* ---- execute_insert: the rowid as a row -------------------------------------------------------- */
@@ -253,6 +255,7 @@ const lp_op lp_op_execute_insert = {
     .record = execute_record,
     .finish = insert_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 /* ---- execute_fetchall: the rows at once -------------------------------------------------------- */
@@ -282,6 +285,7 @@ const lp_op lp_op_execute_fetchall = {
     .record = rows_record,
     .finish = rows_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 /* ---- executemany ------------------------------------------------------------------------------- */
@@ -393,6 +397,7 @@ const lp_op lp_op_executemany = {
     .record = many_record,
     .finish = many_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 const lp_op lp_op_cursor_executemany = {
@@ -401,6 +406,7 @@ const lp_op lp_op_cursor_executemany = {
     .record = many_record,
     .finish = many_finish,
     .cancelled = forget,
+    .flags = LP_OP_STAY,
 };
 
 /* ---- executescript ----------------------------------------------------------------------------- */

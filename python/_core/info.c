@@ -46,6 +46,7 @@ PyObject *lp_stats(lp_state *st)
     ll_engine *engine = engine_of_now(st, &loop);
     if (engine)
         ll_engine_get_stats(engine, &stats);
+    uint64_t stays = loop ? loop->stays : 0;
     Py_XDECREF((PyObject *)loop);
     if (PyErr_Occurred())
         return NULL;
@@ -66,7 +67,7 @@ PyObject *lp_stats(lp_state *st)
         NUMBER(gate_waits),      NUMBER(gate_gaps),     NUMBER(cache_waits),
         NUMBER(threads_started), NUMBER(threads),       NUMBER(threads_idle),
         NUMBER(threads_peak),    NUMBER(connections),   NUMBER(inline_opens),
-        NUMBER(inline_closes),
+        NUMBER(inline_closes),   {"stays", stays},
 #undef NUMBER
     };
     PyObject *dict = PyDict_New();

@@ -416,21 +416,9 @@ void lp_loop_leave(lp_loop *self)
         lp_helper_stop(self, true);
 }
 
-/* The reader: what add_reader() calls when the descriptor is readable. */
-static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
+int lp_loop_dispatch(lp_loop *self)
 {
-    (void)unused;
-    lp_loop *self = (lp_loop *)op;
-    if (!self->engine)
-        Py_RETURN_NONE;
-    if (self->helper.posted)
-        lp_helper_dispatched(self);
-    Py_INCREF(op);
-    if (self->turn_end &&
-        !self->turn_posted) { /* nobody has used it: the loop came round all the same */
-        self->turn_end = 0;
-        ll_engine_new_turn(self->engine);
-    }
+    Py_INCREF((PyObject *)self);
     ll_status status = ll_engine_dispatch(self->engine, NULL);
     if (self->st->orphans)
         lp_calls_sweep(&self->st->orphans);
@@ -440,8 +428,25 @@ static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
     lp_loop_leave(self); /* gone before a close() returns */
     if (status < 0)
         lp_raise_refused(self->st, status);
-    Py_DECREF(op);
-    if (status < 0)
+    Py_DECREF((PyObject *)self);
+    return status < 0 ? -1 : 0;
+}
+
+/* The reader: what add_reader() calls when the descriptor is readable. */
+static PyObject *loop_dispatch(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    lp_loop *self = (lp_loop *)op;
+    if (!self->engine)
+        Py_RETURN_NONE;
+    if (self->helper.posted)
+        lp_helper_dispatched(self);
+    if (self->turn_end &&
+        !self->turn_posted) { /* nobody has used it: the loop came round all the same */
+        self->turn_end = 0;
+        ll_engine_new_turn(self->engine);
+    }
+    if (lp_loop_dispatch(self) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -17,6 +17,12 @@ struct lp_helper {
     ll_engine *last; /* to be abandoned by the thread when it leaves, or NULL */
 };
 
+/* linger.c: whether it is worth while to stay for an answer. */
+struct lp_linger {
+    unsigned skip;     /* so many requests are not stayed for */
+    unsigned failures; /* in a row */
+};
+
 struct lp_loop {
     PyObject_HEAD
     /* fixed after creation */
@@ -37,7 +43,9 @@ struct lp_loop {
     bool turn_over;     /* somebody has found it spent */
     size_t starving;    /* calls that have given way too often: others let them go first */
     unsigned unlooked;  /* small calls since the clock was looked at */
-    struct lp_helper helper; /* of a loop that cannot watch descriptors */
+    struct lp_linger linger[2]; /* by whether the call is shielded: commits, and all others */
+    uint64_t stays;             /* answers that were stayed for, and came */
+    struct lp_helper helper;    /* of a loop that cannot watch descriptors */
 };
 
 /* The entry of the loop that runs in this thread, made if need be. A new reference; NULL with a
@@ -59,6 +67,13 @@ int lp_loop_turn_begin(lp_loop *loop);
 bool lp_loop_turn_over(lp_loop *loop);
 /* The same for calls that take far less than a microsecond: looks at the clock for some of them only. */
 bool lp_loop_turn_over_small(lp_loop *loop);
+
+/* Runs the callbacks of what has finished. 0, or -1 with an exception. */
+int lp_loop_dispatch(lp_loop *loop);
+
+/* linger.c: a worker has this call's request, and no other of the loop. Stays for its answer for a moment. True:
+ * the call has finished. */
+bool lp_call_linger(lp_call *call);
 
 /* helper.c: has a thread watch the descriptor and call the loop by call_soon_threadsafe(). -1 with an exception. */
 int lp_helper_start(lp_loop *loop);

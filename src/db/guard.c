@@ -11,6 +11,10 @@
  * In all other cases it declines, the statement ends with SQLITE_BUSY before it did anything, and the
  * engine parks the connection on a timer.
  *
+ * While the program's own statements run (_conn, _execute() in Python), which cannot be put back, SQLite's own handler
+ * waits: `PRAGMA busy_timeout` shows 0 where another one is installed ([M] SQLSpec's tests read it there). It sleeps
+ * through the VFS, which is where a stop reaches it.
+ *
  * In an attempt on the event loop (db/attempt.h) the busy handler declines at once, whatever the
  * connection holds, and the progress handler also ends the statement when the attempt's time is up or
  * another guard has fired. An inline write is never ended by either: its rows would be rolled back, and
@@ -81,10 +85,9 @@ static int on_busy(void *arg, int times)
         lli_attempt_refuses(LLI_BOUNCE_LOCK);
         return 0;
     }
-    if (!guard->nap || (!guard->waits && lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE))
+    (void)times;
+    if (!guard->nap || lli_sq.txn_state(guard->db, NULL) != SQLITE_TXN_WRITE)
         return 0;
-    if (guard->waits && times == 0)
-        guard->busy_until_ns = lli_deadline_after(guard->busy_timeout_ns);
     enum lli_stop stop = lli_guard_check(guard);
     if (stop != LLI_STOP_NONE) {
         guard->stopped = stop;
@@ -111,6 +114,40 @@ void lli_guard_remove(struct lli_guard *guard)
     if (!guard->progress_is_taken)
         lli_sq.progress_handler(guard->db, 0, NULL, NULL);
     guard->db = NULL;
+}
+
+/* The guard that is lent on this thread. */
+static _Thread_local struct lli_guard *lent;
+
+void lli_guard_lend(struct lli_guard *guard, uint64_t busy_timeout_ns)
+{
+    uint64_t ms = busy_timeout_ns / LLI_MS;
+    guard->lent_ms = ms > INT32_MAX ? INT32_MAX : (int)ms;
+    lli_sq.busy_timeout(guard->db, guard->lent_ms);
+    guard->outer = lent;
+    lent = guard;
+}
+
+void lli_guard_return(struct lli_guard *guard)
+{
+    struct lli_guard **at = &lent;
+    while (*at && *at != guard) /* two connections may be left in any order */
+        at = &(*at)->outer;
+    if (*at)
+        *at = guard->outer;
+}
+
+bool lli_guard_sleep(int microseconds)
+{
+    struct lli_guard *guard = lent;
+    if (!guard || !guard->nap || microseconds <= 0)
+        return false;
+    enum lli_stop stop = lli_guard_check(guard);
+    if (stop != LLI_STOP_NONE)
+        guard->stopped = stop; /* the handler's time goes by in no time */
+    else
+        (void)guard->nap(guard->nap_arg, (uint64_t)microseconds * (LLI_MS / 1000));
+    return true;
 }
 
 void lli_guard_arm(struct lli_guard *guard)

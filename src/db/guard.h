@@ -25,10 +25,7 @@ struct lli_guard {
     uint64_t deadline_ns;    /* LLI_NEVER: none */
     uint64_t busy_until_ns;  /* how long a lock may be waited for */
     bool interruptible;      /* cancel and deadline stop it (a read, or a write that may be) */
-    bool waits; /* the program's own statements run, which nobody can put back: locks are waited
-                                for here, each for */
-    uint64_t busy_timeout_ns; /* ... this long */
-    bool committing;          /* a COMMIT runs: nothing but giving up the lock ends it */
+    bool committing;         /* a COMMIT runs: nothing but giving up the lock ends it */
     /* Waits `span_ns`, or until the request is stopped; used only while the connection holds the write
      * lock. False: give up. */
     bool (*nap)(void *arg, uint64_t span_ns);
@@ -37,6 +34,9 @@ struct lli_guard {
     void (*point)(void *arg); /* tests: called by the progress handler; NULL otherwise */
     void *point_arg;
     sqlite3 *db;
+    /* while lent */
+    struct lli_guard *outer; /* the one that this thread was in before */
+    int lent_ms;             /* the busy timeout that SQLite shows */
     /* what the handlers found, cleared by lli_guard_arm() */
     enum lli_stop stopped; /* why the progress handler ended the statement */
     bool lock_asked;       /* the busy handler was asked: SQLite would have waited here */
@@ -44,6 +44,13 @@ struct lli_guard {
 
 /* Installs both handlers on a handle. */
 void lli_guard_install(struct lli_guard *guard, sqlite3 *db);
+/* The program's own statements run on this thread, which nobody can put back: until lli_guard_return() locks are
+ * waited for by SQLite's own handler, so that PRAGMA busy_timeout reads and sets what it says; but its sleep is
+ * ours (lli_guard_sleep()). The handlers are to be installed again afterwards. */
+void lli_guard_lend(struct lli_guard *guard, uint64_t busy_timeout_ns);
+void lli_guard_return(struct lli_guard *guard);
+/* xSleep on this thread: waits so long, or until the request is stopped. False: no guard is lent here. */
+bool lli_guard_sleep(int microseconds);
 /* What the progress handler does: nonzero ends the statement. */
 int lli_guard_progress(struct lli_guard *guard);
 /* Takes them away. */

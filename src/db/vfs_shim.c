@@ -49,6 +49,7 @@
 #include "base/status.h"
 #include "db/api.h"
 #include "db/attempt.h"
+#include "db/guard.h"
 #include "db/vfs_file.h"
 #include "db/vfs_syscall.h"
 #include "platform/clock.h"
@@ -517,6 +518,8 @@ static int shim_sleep(sqlite3_vfs *vfs, int microseconds)
     (void)vfs;
     if (lli_attempt_refuses(LLI_BOUNCE_LOCK))
         return 0;
+    if (lli_guard_sleep(microseconds))
+        return microseconds;
     return inner_vfs->xSleep(inner_vfs, microseconds);
 }
 

@@ -174,7 +174,7 @@ void ll_conn_tidy(ll_conn *conn)
 
 /* ---- the program uses the handle ----------------------------------------------------------------- */
 
-/* Looks whether the program has set a busy timeout: SQLite shows none while our handler is there. */
+/* Looks whether the program has set another busy timeout. */
 static void read_timeout(ll_conn *conn)
 {
     unsigned own = atomic_load_explicit(&conn->own_code, memory_order_relaxed);
@@ -187,8 +187,8 @@ static void read_timeout(ll_conn *conn)
     if (lli_stmt_take(&conn->db.cache, sql, sizeof sql - 1, &stmt, &error) == LL_OK) {
         if (lli_sq.step(stmt->raw) == SQLITE_ROW) {
             int ms = lli_sq.column_int(stmt->raw, 0);
-            if (ms > 0)
-                conn->busy_timeout_ns = (uint64_t)ms * LLI_MS;
+            if (ms != conn->db.guard.lent_ms)
+                conn->busy_timeout_ns = ms > 0 ? (uint64_t)ms * LLI_MS : 0;
         }
         lli_stmt_give(&conn->db.cache, stmt);
     }
@@ -198,15 +198,14 @@ static void read_timeout(ll_conn *conn)
 static void begin_use(ll_conn *conn)
 {
     lli_own_install_guard(conn);
-    conn->db.guard.waits = true;
-    conn->db.guard.busy_timeout_ns = conn->busy_timeout_ns;
+    lli_guard_lend(&conn->db.guard, conn->busy_timeout_ns);
 }
 
 static void end_use(ll_conn *conn)
 {
     if (conn->db.adopted)
         read_timeout(conn);
-    conn->db.guard.waits = false;
+    lli_guard_return(&conn->db.guard);
     lli_own_install_guard(conn);
 }
 

@@ -78,6 +78,8 @@ def sources(project: Project) -> Path:
             _unpack_source(archive, folder)
         shutil.rmtree(fetched)
         stamp.write_text(project.tests)
+    for name, text in project.adds:
+        (folder / name).write_text(text)
     return folder
 
 

@@ -6,6 +6,7 @@ its place, and CPython's test_sqlite3 through a bridge; names every test that di
     run.py --suite tortoise    one suite, or all whose name begins so; may be repeated
     run.py --baseline          measures aiosqlite again and stores the outcomes, nothing else
     run.py --list              names the suites
+    run.py --report            also writes results.md, as a run of everything does
 
 The outcomes on aiosqlite are stored (baselines/), so that a run needs looplite's half only; with
 another Python or SQLite they are measured first. The exit status is 1 when a test fails with
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,9 +37,11 @@ from dependents.prepare import (  # noqa: E402
     looplite_path,
     sources,
 )
+from dependents.report import Result, write  # noqa: E402
 from dependents.suites import SUITES, Suite  # noqa: E402
 
 BASELINES = HERE / "baselines"
+RESULTS = HERE / "results.md"
 # How many lines of output stand for a run that broke.
 _TAIL = 25
 
@@ -131,7 +135,15 @@ def _wanted(suite: Suite) -> Wanted:
     return measure(suite, local)
 
 
-def check(suite: Suite, again: bool) -> bool:
+def _not_meant(suite: Suite, line: str) -> str:
+    """Why this difference is none that counts; empty if it does."""
+    for pattern, why in suite.other.items():
+        if re.search(pattern, line):
+            return why
+    return ""
+
+
+def check(suite: Suite, again: bool, results: list[Result]) -> bool:
     """Runs one suite and prints what differs; whether looplite is at least as good."""
     print(f"== {suite.name}: {suite.what} ({suite.project.tests})", flush=True)
     if again:
@@ -142,12 +154,20 @@ def check(suite: Suite, again: bool) -> bool:
     began = time.monotonic()
     run = _run(suite, "looplite")
     took = time.monotonic() - began
-    print(f"   looplite   {counts(each.outcome for each in run.values())} in {took:.0f} s")
-    worse, better = wanted.differences(run)
-    for line in worse:
-        print(f"   worse   {line}")
-    for line in better:
-        print(f"   better  {line}")
+    passed = counts(each.outcome for each in run.values())
+    print(f"   looplite   {passed} in {took:.0f} s")
+    found, better = wanted.differences(run)
+    worse = [line for line in found if not _not_meant(suite, line)]
+    other = [
+        f"{line.splitlines()[0].partition(' (')[0]} (it {why})"
+        for line in found
+        if (why := _not_meant(suite, line))
+    ]
+    told = [f"worse   {line}" for line in worse]
+    told += [f"other   {line}" for line in other] + [f"better  {line}" for line in better]
+    for line in told:
+        print(f"   {line}")
+    results.append(Result(suite.name, suite.project.tests, wanted.summary(), passed, told))
     return not worse
 
 
@@ -170,6 +190,7 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="what belongs to `make test`")
     parser.add_argument("--baseline", action="store_true", help="measure aiosqlite again")
     parser.add_argument("--list", action="store_true", help="name the suites")
+    parser.add_argument("--report", action="store_true", help="write results.md")
     options = parser.parse_args()
     suites = chosen(options.suite, options.fast)
     with_bridge = not options.suite or any(
@@ -186,15 +207,20 @@ def main() -> int:
     # Ends pytest's search for a configuration before it finds that of looplite.
     (BUILD / "pytest.ini").write_text("[pytest]\n")
     worse, broken = [], []
+    results: list[Result] = []
     if with_bridge and not options.baseline and not bridge_suite.check():
         worse.append(bridge_suite.NAME)
     for suite in suites:
         try:
-            if not check(suite, options.baseline):
+            if not check(suite, options.baseline, results):
                 worse.append(suite.name)
         except NotHereError as error:
             print(f"   {error}")
             broken.append(suite.name)
+    whole = not (options.suite or options.fast or options.baseline)
+    if results and (whole or options.report):
+        write(RESULTS, results, [suite.name for suite in SUITES])
+        print(f"dependents: written: {RESULTS.name}")
     if worse:
         print(f"dependents: worse with looplite than with aiosqlite: {', '.join(worse)}")
     if broken:

@@ -27,6 +27,11 @@ commits: 1
 [(42,)]
 """
 
+MIGRATE = """\
+1 2
+not applied
+"""
+
 CONCURRENCY = """\
 with carol: [(3,)] after rollback: [(2,)]
 alice paid? [(100,), (100,)]
@@ -92,8 +97,9 @@ def test_samples_of_all_pages() -> None:
         ("tracing_otel.py", SPANS),
         ("trio_tasks.py", TRIO),
         ("dropin.py", DROPIN),
+        ("migrate.py", MIGRATE),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin"],
+    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate"],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:

@@ -259,6 +259,62 @@ def test_interrupt_ends_a_statement_in_it(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("where", ["file", "memory"])
+def test_the_busy_timeout_it_sees_is_the_connections(run: Run, path: Path, where: str) -> None:
+    """SQLite shows 0 while a busy handler of somebody else's is installed."""
+
+    async def main() -> None:
+        database = str(path) if where == "file" else ":memory:"
+        async with lib.connect(database, timeout=7) as db:
+
+            def ask(sql: str) -> Any:
+                return db._conn.execute(sql).fetchall()
+
+            async def timeouts() -> set[int]:
+                (inside,) = await db._execute(ask, "PRAGMA busy_timeout")
+                (outside,) = await db.execute_fetchall("PRAGMA busy_timeout")
+                return {*inside, *outside}
+
+            assert await timeouts() == {7000}
+            await db._execute(ask, "PRAGMA busy_timeout = 1234")
+            assert await timeouts() == {1234}
+            await db.execute("PRAGMA busy_timeout = 4321")
+            assert await timeouts() == {4321}
+            await db._execute(ask, "PRAGMA busy_timeout = 0")
+            assert await timeouts() == {0}
+
+    run(main)
+
+
+@looplite_only
+def test_a_lock_it_waits_for_is_given_up_when_interrupted(run: Run, path: Path) -> None:
+    make(path, "CREATE TABLE t(v)")
+    outside = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    async def main() -> None:
+        async with lib.connect(str(path), timeout=600, isolation_level=None) as db:
+            outside.execute("BEGIN IMMEDIATE")
+            begun = threading.Event()
+
+            def write() -> Any:
+                begun.set()
+                return db._conn.execute("INSERT INTO t VALUES (1)")
+
+            task = asyncio.ensure_future(db._execute(write))
+            await until(begun.is_set)
+            while not task.done():
+                await db.interrupt()
+                await asyncio.sleep(0)
+            assert isinstance(await caught(task), sqlite3.OperationalError)
+            task = asyncio.ensure_future(db._execute(write))
+            outside.execute("ROLLBACK")
+            await task
+        assert rows(path, "SELECT v FROM t") == [(1,)]
+
+    run(main)
+    outside.close()
+
+
 @looplite_only
 def test_a_loop_closed_while_it_runs(tmp_path: Path) -> None:
     done = run_script(
