@@ -13,7 +13,7 @@ typedef struct ll_engine ll_engine;
 /* Zero-initialise; every zero means "the default". */
 typedef struct ll_engine_options {
     unsigned max_workers;  /* at most this many worker threads; 0: max(4, 2 x cores) */
-    uint64_t linger_ns;    /* an idle worker leaves after this time; 0: 2 s */
+    uint64_t linger_ns;    /* an idle worker leaves after this time; 0: 0.1 s */
     ll_engine *workers_of; /* share the workers of that engine: a connection opened on either may
                               then be used, by ll_submit.engine, from the loops of both. The workers
                               live until the last of the engines is freed. */

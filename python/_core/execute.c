@@ -29,8 +29,10 @@ enum {
 
 static bool is_cursor(const lp_call *call)
 {
-    return call->st->cursor_type == Py_TYPE(call->owner) ||
-           PyType_IsSubtype(Py_TYPE(call->owner), call->st->cursor_type);
+    PyTypeObject *type = Py_TYPE(call->owner);
+    if (type == call->st->conn_type) /* asked several times a call: mostly without a walk over base classes */
+        return false;
+    return type == call->st->cursor_type || PyType_IsSubtype(type, call->st->cursor_type);
 }
 
 static lp_conn *conn_of(const lp_call *call)

@@ -16,7 +16,9 @@ static void *(*resize_hook)(void *, size_t) = realloc;
 static void (*release_hook)(void *) = free;
 static atomic_size_t live_objects; /* any thread, relaxed: a statistic */
 
-void *lli_resize(void *block, size_t size)
+/* Not inlined: a compiler that sees through the hook makes calloc() of it and the memset() below, which in glibc passes
+ * by the thread's own blocks ([M] 400 of the 13 000 instructions of an insert). */
+__attribute__((noinline)) void *lli_resize(void *block, size_t size)
 {
     if (LLI_FAULT(LLI_FAULT_ALLOC))
         return NULL;

@@ -28,6 +28,7 @@ struct lli_attempt {
     uint64_t deadline_ns;   /* lli_now_ns() time at which the budget is spent */
     enum lli_bounce bounce; /* the first guard that fired */
     bool shielded;          /* an inline write: nothing is refused, misses are only counted */
+    bool has_read;          /* a page: from the second on, each read looks at the clock */
     unsigned misses;        /* pages that were not there */
 };
 

@@ -45,7 +45,8 @@ static size_t word_size(const char *sql, size_t size)
 
 static bool is_word(const char *text, size_t size, const char *word)
 {
-    return strlen(word) == size && strncasecmp(text, word, size) == 0;
+    return strlen(word) == size && (text[0] | 0x20) == (word[0] | 0x20) &&
+           strncasecmp(text, word, size) == 0;
 }
 
 static enum lli_kind classify_pragma(const char *sql, size_t size)

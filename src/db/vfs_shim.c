@@ -5,7 +5,7 @@
  * On a worker it forwards. In an attempt on the event loop (db/attempt.h) it refuses, with
  * SQLITE_INTERRUPT, what could wait:
  *
- *   xRead                   if the page is not in memory (db/vfs_syscall.c) or the time is up
+ *   xRead                   if the page is not in memory (db/vfs_syscall.c) or, from the second on, the time is up
  *   xWrite xSync xTruncate  always: a read that writes recovers a journal or spills dirty pages
  *   xDelete xOpen           always: see below
  *   xLock above SHARED      always: the first step of both
@@ -127,14 +127,18 @@ static void take_over(struct lli_vfs_file *file, const struct lli_page_read *rea
         file->guard = LLI_DISK_NONE;
 }
 
+/* Before the first page of an attempt there was nothing but its beginning, a lock that did not wait, and less than a
+ * thousand steps (the progress handler looks behind those), so the clock is not looked at: a read of a page that is in
+ * memory takes less than the budget can be missed by anyway. */
 static bool refuses_read(const struct lli_vfs_file *file, struct lli_attempt *attempt)
 {
     if (lli_attempt_has_ended(attempt))
         return true;
     if (!attempt || attempt->shielded)
         return false;
-    if (lli_now_ns() >= attempt->deadline_ns)
+    if (attempt->has_read && lli_now_ns() >= attempt->deadline_ns)
         return lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_TIME);
+    attempt->has_read = true;
     return (file->guard == LLI_DISK_WORKER_ONLY || file->guard == LLI_DISK_NONE) &&
            lli_attempt_has_to_refuse(attempt, LLI_BOUNCE_DISK);
 }

@@ -329,11 +329,24 @@ static void come_to_rest(ll_conn *conn)
         lli_cond_broadcast(&conn->poked);
 }
 
-/* Whether it has the write lock now. A read outside a transaction cannot have taken it. */
-static bool is_writing(const ll_conn *conn, bool in_transaction, bool read)
+/* Whether a statement came to its end that takes the write lock, or needs it, and gives up no transaction but with an
+ * error. */
+static bool was_dml(const ll_request *request)
 {
-    if (read && !in_transaction && !conn->writing) /* written by the owner only: he may look */
+    return request->op == LLI_OP_SQL && request->kind == LLI_KIND_DML &&
+           request->outcome == LL_APPLIED && request->error.pub.status == LL_OK;
+}
+
+/* Whether it has the write lock now. A read outside a transaction cannot have taken it, and a write inside the one that
+ * has it leaves it there: then SQLite need not be asked, which takes its mutex. (`writing` is written by the owner
+ * only: he may look.) */
+static bool is_writing(const ll_conn *conn, const ll_request *request, bool in_transaction,
+                       bool read)
+{
+    if (read && !in_transaction && !conn->writing)
         return false;
+    if (conn->writing && in_transaction && was_dml(request))
+        return true;
     return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
 }
 
@@ -346,7 +359,7 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
     int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
-    bool writing = open && is_writing(conn, in_transaction, read);
+    bool writing = open && is_writing(conn, request, in_transaction, read);
     if (LLI_UNLIKELY(conn->seat.asked) && !writing)
         lli_gate_give_back(&conn->seat);
     if (!writing)
