@@ -363,12 +363,14 @@ def test_without_a_hook_it_costs_nothing(run: Run, table: Path) -> None:
         async with lib.connect(table) as db:
 
             async def blocks() -> int:
-                for _ in range(3):
-                    await db.execute("SELECT v FROM t WHERE v = 1")
-                before = sys.getallocatedblocks()
-                call = db.execute("SELECT v FROM t WHERE v = 1")
-                await call
-                return sys.getallocatedblocks() - before
+                """The fewest of some calls: now and then one makes something that it keeps."""
+                least = sys.maxsize
+                for _ in range(10):
+                    before = sys.getallocatedblocks()
+                    call = db.execute("SELECT v FROM t WHERE v = 1")
+                    await call
+                    least = min(least, sys.getallocatedblocks() - before)
+                return least
 
             counts["never"] = await blocks()
             db.on_statement = lambda statement: None
