@@ -207,7 +207,7 @@ def plot(results: dict[str, Any], path: Path) -> bool:
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("times as fast as synchronous sqlite3 (C rows: as sqlite3_step)")
+    figure.supxlabel("times as fast as synchronous sqlite3 (C: as sqlite3_step)", fontsize=10)
     axes.grid(axis="x", which="both", color="#dddddd", linewidth=0.6)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
