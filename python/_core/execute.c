@@ -30,7 +30,9 @@ enum {
 static bool is_cursor(const lp_call *call)
 {
     PyTypeObject *type = Py_TYPE(call->owner);
-    if (type == call->st->conn_type) /* asked several times a call: mostly without a walk over base classes */
+    if (type ==
+        call->st
+            ->conn_type) /* asked several times a call: mostly without a walk over base classes */
         return false;
     return type == call->st->cursor_type || PyType_IsSubtype(type, call->st->cursor_type);
 }

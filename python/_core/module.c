@@ -156,7 +156,8 @@ static int fill_rest(lp_state *st)
     st->empty_tuple = PyTuple_New(0);
     st->loops = PyDict_New();
     st->shapes = PyDict_New();
-    return st->cancelled_error && st->get_running_loop && st->current_task && st->empty_tuple && st->loops && st->shapes
+    return st->cancelled_error && st->get_running_loop && st->current_task && st->empty_tuple &&
+                   st->loops && st->shapes
              ? 0
              : -1;
 }

@@ -9,8 +9,9 @@ typedef struct lp_working lp_working;
 struct lp_working {
     lp_working *next, **link;
     unsigned long thread; /* as PyThread_get_thread_ident() */
-    const lp_conn *conn;  /* who cannot do anything else meanwhile; NULL: nobody. Not followed, only compared */
-    PyObject *entered;    /* NULL: none was */
+    const lp_conn *
+        conn; /* who cannot do anything else meanwhile; NULL: nobody. Not followed, only compared */
+    PyObject *entered; /* NULL: none was */
     /* what was before, on this thread */
     lp_working *around;
     PyObject *context;

@@ -3,6 +3,7 @@
 #define LLI_DB_VFS_FILE_H
 
 #include "db/vfs_gate.h"
+#include "db/vfs_no_wal.h"
 #include "db/vfs_shim.h"
 #include "db/wal_users.h"
 
@@ -15,6 +16,7 @@ struct lli_vfs_file {
     enum lli_disk_guard guard;
     int descriptor; /* -1: no read has come through the hook */
     bool careful;   /* it was opened on the loop: its first read must not wait either */
+    struct lli_no_wal no_wal;
     /* changed by xShmMap and xShmUnmap */
     int regions;                    /* so many are mapped */
     const volatile void *wal_index; /* region 0; NULL: not mapped */

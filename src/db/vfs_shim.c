@@ -172,16 +172,24 @@ static int read_carefully(struct lli_vfs_file *file, void *buffer, int size, sql
     return rc;
 }
 
-static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
+static int read_somehow(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
-    if (LLI_FAULT(LLI_FAULT_VFS))
-        return SQLITE_IOERR_READ;
     struct lli_attempt *attempt = lli_attempt_now;
     if (LLI_UNLIKELY(ours(file)->careful && !attempt))
         return read_carefully(ours(file), buffer, size, offset);
     if (LLI_UNLIKELY(attempt || ours(file)->guard == LLI_DISK_UNKNOWN))
         return read_with_hook(ours(file), attempt, buffer, size, offset);
     return inner(file)->pMethods->xRead(inner(file), buffer, size, offset);
+}
+
+static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
+{
+    if (LLI_FAULT(LLI_FAULT_VFS))
+        return SQLITE_IOERR_READ;
+    int rc = read_somehow(file, buffer, size, offset);
+    if (rc == SQLITE_OK && size == LLI_VERSION_SIZE && offset == LLI_VERSION_OFFSET)
+        lli_no_wal_has_read(&ours(file)->no_wal, buffer);
+    return rc;
 }
 
 static int shim_write(sqlite3_file *file, const void *buffer, int size, sqlite3_int64 offset)
@@ -233,6 +241,7 @@ static int shim_lock(sqlite3_file *file, int level)
 static int shim_unlock(sqlite3_file *file, int level)
 {
     struct lli_vfs_gate *gate = ours(file)->gate;
+    lli_no_wal_unlocked();
     lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xUnlock(inner(file), level);
     lli_vfs_gate_leave(gate);
@@ -454,6 +463,7 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
             methods->xClose(inner(file));
         return rc;
     }
+    lli_no_wal_init(&ours(file)->no_wal, flags & SQLITE_OPEN_MAIN_DB ? name : NULL);
     file->pMethods = methods_for(methods);
     return SQLITE_OK;
 }
@@ -477,7 +487,15 @@ static int shim_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret_a
         return SQLITE_IOERR_ACCESS;
     if (lli_attempt_is_over())
         return SQLITE_INTERRUPT;
-    return inner_vfs->xAccess(inner_vfs, name, flags, ret_access);
+    struct lli_no_wal *no_wal = lli_no_wal_take(name);
+    if (no_wal && no_wal->was_absent) {
+        *ret_access = 0;
+        return SQLITE_OK;
+    }
+    int rc = inner_vfs->xAccess(inner_vfs, name, flags, ret_access);
+    if (no_wal)
+        no_wal->was_absent = rc == SQLITE_OK && flags == SQLITE_ACCESS_EXISTS && *ret_access == 0;
+    return rc;
 }
 
 static int shim_full_pathname(sqlite3_vfs *vfs, const char *name, int size, char *ret_name)
