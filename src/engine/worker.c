@@ -353,12 +353,13 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+/* Joins no thread: one that has left may still be in the program's code (the destructor of a thread-local variable), which
+ * may need what the caller holds (the GIL of Python). */
 void lli_crew_join_engine(struct lli_crew *crew)
 {
     lli_lock(&crew->mu);
     crew->engines++;
     lli_unlock(&crew->mu);
-    join_left(crew);
 }
 
 /* Closes what is still open, one connection after the other. */

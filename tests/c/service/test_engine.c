@@ -560,6 +560,42 @@ static void threads_that_left_leave_no_stacks(void **state)
 }
 #endif
 
+static pthread_key_t last_words;
+
+static int has_last_words(sqlite3 *db, void *gate)
+{
+    (void)db;
+    return pthread_setspecific(last_words, gate) == 0 ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static void speak(void *gate)
+{
+    (void)t_gate_call(NULL, gate);
+}
+
+/* A thread that has left may wait in its destructors for something that the loop has, as a language's lock. */
+static void new_engine_waits_for_no_thread_that_left(void **state)
+{
+    t_env *t = *state;
+    t_engine(t, &(ll_engine_options){.linger_ns = 1});
+    T_CHECK(pthread_key_create(&last_words, speak) == 0);
+    t_gate *gate = t_gate_new(t);
+    ll_conn *conn = t_open(t, "a.db");
+    ll_request *request = NULL;
+    T_CHECK(t_end(ll_conn_call(conn, has_last_words, gate, NULL, &request), request) == LL_OK);
+    ll_request_unref(request);
+    t_gate_entered(gate, 1);
+    while (t_stats(t->engine).threads != 0)
+        t_turn(t->engine);
+    ll_engine *other = NULL;
+    T_CHECK(ll_engine_new(&(ll_engine_options){.workers_of = t->engine}, &other) == LL_OK);
+    t_gate_open(gate);
+    ll_engine_free(other);
+    t_close(conn);
+    t_engine(t, NULL); /* the threads are gone with the engine */
+    pthread_key_delete(last_words);
+}
+
 static void frees_the_engine(ll_request *request, void *user)
 {
     ll_engine *engine = *(ll_engine **)user;
@@ -709,6 +745,7 @@ int main(void)
         T_TEST(the_numbers),
         T_TEST(live_objects_are_counted),
         T_TEST(threads_that_left_leave_no_stacks),
+        T_TEST(new_engine_waits_for_no_thread_that_left),
         T_TEST(freeing_inside_a_callback_is_refused),
         T_TEST(a_descriptor_that_cannot_be_polled),
         T_TEST(abandon_lets_writes_and_commits_end),
