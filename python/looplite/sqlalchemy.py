@@ -137,7 +137,7 @@ class LoopliteDialect(base.SQLiteDialect_aiosqlite):
 
     @classmethod
     def load_provisioning(cls) -> None:
-        """For SQLAlchemy's test suite: how databases are prepared is looked for beside the class."""
+        """For SQLAlchemy's test suite: how databases are prepared is looked for beside it."""
         base.SQLiteDialect_aiosqlite.load_provisioning()
 
 
