@@ -21,9 +21,10 @@
 #include <unistd.h>
 
 enum {
-    STAY_NS = 50 * 1000,
     MOST_SKIPS_LOG2 = 8
 };
+
+const int64_t lp_stay_ns = INT64_C(50) * 1000;
 
 /* With one processor the worker would wait for us. */
 static bool has_cores(void)
@@ -46,8 +47,8 @@ bool lp_call_linger(lp_call *call)
         linger->skip--;
         return false;
     }
-    int64_t until = lp_now_ns() + STAY_NS;
-    do {
+    int64_t until = lp_now_ns() + call->st->stay_ns;
+    while (call->list && lp_now_ns() < until) {
         if (!ll_request_is_done(call->request))
             continue;
         if (lp_loop_dispatch(loop) < 0)
@@ -57,7 +58,7 @@ bool lp_call_linger(lp_call *call)
             loop->stays++;
             return true;
         }
-    } while (call->list && lp_now_ns() < until);
+    }
     linger->skip = 1u << linger->failures;
     if (linger->failures < MOST_SKIPS_LOG2)
         linger->failures++;

@@ -71,6 +71,9 @@ bool lp_loop_turn_over_small(lp_loop *loop);
 /* Runs the callbacks of what has finished. 0, or -1 with an exception. */
 int lp_loop_dispatch(lp_loop *loop);
 
+/* linger.c: for how long a call stays (lp_state.stay_ns), unless a test says otherwise. */
+extern const int64_t lp_stay_ns;
+
 /* linger.c: a worker has this call's request, and no other of the loop. Stays for its answer for a moment. True:
  * the call has finished. */
 bool lp_call_linger(lp_call *call);

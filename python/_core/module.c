@@ -72,6 +72,18 @@ static PyObject *module_watch(PyObject *module, PyObject *watch)
     return before ? before : Py_NewRef(Py_None);
 }
 
+static PyObject *module_stay(PyObject *module, PyObject *seconds)
+{
+    lp_state *st = PyModule_GetState(module);
+    double wanted = PyFloat_AsDouble(seconds);
+    if (wanted == -1 && PyErr_Occurred())
+        return NULL;
+    PyObject *before = PyFloat_FromDouble((double)st->stay_ns / 1e9);
+    if (before)
+        st->stay_ns = (int64_t)(wanted * 1e9);
+    return before;
+}
+
 PyDoc_STRVAR(
     stats_doc,
     "stats()\n--\n\n"
@@ -110,6 +122,9 @@ static PyMethodDef module_methods[] = {
     {"_watch", module_watch, METH_O,
      "_watch(callable, /)\n--\n\nHas it told what is made and dropped; gives the one before. For "
      "looplite.testing."},
+    {"_stay", module_stay, METH_O,
+     "_stay(seconds, /)\n--\n\nSets for how long a call stays for its answer, and gives what it was. For "
+     "looplite's own tests."},
     {"stats", module_stats, METH_NOARGS, stats_doc},
     {"engine_info", (PyCFunction)(void (*)(void))module_engine_info, METH_VARARGS | METH_KEYWORDS,
      engine_info_doc},
@@ -191,6 +206,7 @@ static int register_hooks(PyObject *module)
 static int module_exec(PyObject *module)
 {
     lp_state *st = PyModule_GetState(module);
+    st->stay_ns = lp_stay_ns;
     st->sqlite3_module = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
     if (!st->sqlite3_module || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
         lp_adapters_init(st) < 0)

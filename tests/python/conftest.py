@@ -16,7 +16,7 @@ import pytest
 
 pytest.register_assert_rewrite("support", "oracle")
 
-from support import WATCHDOG_SECONDS, lib  # noqa: E402
+from support import STAY, WATCHDOG_SECONDS, lib  # noqa: E402
 from support.guard import Guard  # noqa: E402
 from support.loops import LOOPS, run_on  # noqa: E402
 
@@ -43,6 +43,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def _first_use() -> None:
     """What is made once for the whole process is made before the first test takes stock."""
+
+    if STAY is not None:
+        lib._core._stay(float(STAY))
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:

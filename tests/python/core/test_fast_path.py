@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support import ENDLESS, lib, looplite_only
+from support.loops import on_the_loop
 
 Run = Callable[..., Any]
 
@@ -54,11 +55,8 @@ def test_first_statement_begins_transaction(run: Run, tmp_path: Path, first: str
             pytest.skip("nothing runs on the loop here")
         async with lib.connect(path) as db:
             await db.execute(first, ("x",) if first == INSERT else ())
-            before = lib.stats()["inline_hits"]
-            for n in range(100):
-                await db.execute(INSERT, (f"row {n}",))
-            # The first one may have to take the lock, and now and then one meets something.
-            assert lib.stats()["inline_hits"] - before > 50
+            # The first one may have to take the lock.
+            assert await on_the_loop(lambda: db.execute(INSERT, ("row",)), 50, 50)
             await db.rollback()
             assert await db.execute_fetchall("SELECT count(*) FROM t") == [(1,)]
 
@@ -251,12 +249,17 @@ def test_transaction_larger_than_the_page_cache(run: Run, tmp_path: Path, end: s
         async with lib.connect(path) as db:
             await db.execute("PRAGMA cache_size = 40")
             await db.execute("BEGIN")
-            before = lib.stats()
-            for n in range(6000):
-                await db.execute(INSERT, (f"{n:0100}",))
-            after = lib.stats()
-            assert after["inline_hits"] - before["inline_hits"] > 5000
-            assert after["worker_runs"] > before["worker_runs"], "nobody emptied the cache"
+            # Again if not: an insert that loses the processor looks like a slow one.
+            for _ in range(20):
+                before = lib.stats()
+                for n in range(6000):
+                    await db.execute(INSERT, (f"{n:0100}",))
+                after = lib.stats()
+                assert after["worker_runs"] > before["worker_runs"], "nobody emptied the cache"
+                on_loop = after["inline_hits"] - before["inline_hits"]
+                if on_loop > 5000:
+                    break
+            assert on_loop > 5000
             await getattr(db, end)()
             assert await db.execute_fetchall("PRAGMA integrity_check") == [("ok",)]
 

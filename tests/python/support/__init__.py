@@ -29,5 +29,10 @@ WATCHDOG_SECONDS = int(os.environ.get("LOOPLITE_TEST_WATCHDOG", "180"))
 # The same for a program started by a test.
 SCRIPT_SECONDS = WATCHDOG_SECONDS // 2
 
+# For how long the only call of a loop stays for its answer (python/_core/linger.c). Whether an
+# answer comes in time is chance, so every test has to pass with "0" and with "10", where it never
+# does and always does.
+STAY = os.environ.get("LOOPLITE_TEST_STAY")
+
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 """A read that never ends by itself and has no row to give before its end."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from support import lib
+
 T = TypeVar("T")
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
@@ -73,6 +75,27 @@ def settled(condition: Callable[[], Any], tries: int = 5_000) -> bool:
             return True
         time.sleep(0)
     return bool(condition())
+
+
+async def on_the_loop(
+    ask: Callable[[], Awaitable[Any]],
+    least: int,
+    of: int,
+    turn: Callable[[], Awaitable[Any]] = turns,
+) -> bool:
+    """Whether of so many calls, each in its own turn, so many run on the loop, sooner or later.
+
+    Not in every row of calls: one that loses the processor in the middle looks like a slow one, and
+    the next 8, 16, ... are a worker's then.
+    """
+    for _ in range(20_000 // of):
+        before = lib.stats()["inline_hits"]
+        for _ in range(of):
+            await turn()
+            await ask()
+        if lib.stats()["inline_hits"] - before >= least:
+            return True
+    return False
 
 
 class Ticks:
