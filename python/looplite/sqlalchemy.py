@@ -13,7 +13,7 @@ Works with SQLAlchemy 2.0 and 2.1.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
@@ -138,7 +138,8 @@ class LoopliteDialect(base.SQLiteDialect_aiosqlite):
     @classmethod
     def load_provisioning(cls) -> None:
         """For SQLAlchemy's test suite: how databases are prepared is looked for beside it."""
-        base.SQLiteDialect_aiosqlite.load_provisioning()
+        load: Callable[[], None] = base.SQLiteDialect_aiosqlite.load_provisioning
+        load()
 
 
 dialect = LoopliteDialect

@@ -47,7 +47,8 @@ def _loop() -> asyncio.AbstractEventLoop:
     """This thread's own loop."""
     if not hasattr(_local, "loop"):
         _local.loop = _Loop()
-    return _local.loop.loop
+    loop: asyncio.AbstractEventLoop = _local.loop.loop
+    return loop
 
 
 def run(awaitable: Any) -> Any:
@@ -286,9 +287,9 @@ class Blob(_Object):
     def __init__(self, real: Any) -> None:
         self.__dict__["_real"] = real
 
-    @property
-    def __class__(self) -> type:
-        return sqlite3.Blob
+    @property  # type: ignore[misc]  # object's can be set
+    def __class__(self) -> Any:
+        return vars(sqlite3)["Blob"]  # since Python 3.11
 
     def __len__(self) -> int:
         return len(self._behind())
