@@ -44,7 +44,9 @@ def test_two_attached_files_in_opposite_order(run: Run, tmp_path: Path) -> None:
         after = lib.stats()
         waits = after["gate_waits"] - before["gate_waits"]
         assert waits > 0
-        assert after["parks"] - before["parks"] == waits
+        # Once for each, and once more behind a gap, which is made when something takes very long.
+        gaps = after["gate_gaps"] - before["gate_gaps"]
+        assert waits <= after["parks"] - before["parks"] <= waits + gaps
         for path in paths:
             async with lib.connect(path) as db:
                 assert await db.execute_fetchall("SELECT count(*) FROM t") == [(2 * rounds,)]

@@ -64,6 +64,10 @@ class Guard:
         now = descriptors()
         return {fd: what for fd, what in now.items() if self._descriptors.get(fd) != what}
 
+    def _new_files(self) -> list[str]:
+        """Without what an engine waits with."""
+        return [w for w in self._new_descriptors().values() if not w.startswith("anon_inode:")]
+
     def _without_orphans(self) -> dict[int, str]:
         """The same after a new loop was used: an engine whose loop ended under it goes when the
         next one is made.
@@ -85,19 +89,16 @@ class Guard:
         gc.collect()
         found = []
         for thread in set(threading.enumerate()) - self._threads:
+            if thread.name.startswith("Trio thread"):
+                continue  # trio's own, which it keeps for ten seconds
             # A limit for what is stuck; a thread that ends is joined when it does.
             thread.join(None if thread is threading.current_thread() else 30)
             if thread.is_alive() and not thread.daemon:
                 found.append(f"left the thread {thread!r}")
-        if not settled(lambda: not self._new_descriptors()):
-            files = [
-                what
-                for what in self._new_descriptors().values()
-                if not what.startswith("anon_inode:")
-            ]
-            left = self._new_descriptors() if files else self._without_orphans()
-            if left:
-                found.append(f"left descriptors {left}")
+        if not settled(lambda: not self._new_files()):
+            found.append(f"left descriptors {self._new_descriptors()}")
+        elif self._new_descriptors() and (left := self._without_orphans()):
+            found.append(f"left descriptors {left}")
         if not IS_LOOPLITE:
             # aiosqlite's threads answer to loops that are gone; ours must not.
             self._uncaught = [text for text in self._uncaught if "Event loop is closed" not in text]
