@@ -26,6 +26,7 @@
 #include "guarded.h"
 #include "hook.h"
 #include "rare.h"
+#include "typed.h"
 #include "work.h"
 
 #include <string.h>
@@ -624,6 +625,24 @@ static int set_on_statement(PyObject *op, PyObject *value, void *unused)
     return 0;
 }
 
+static PyObject *get_types(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *types = ((lp_conn *)op)->types;
+    return Py_NewRef(types ? types : Py_None);
+}
+
+static int set_types(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    lp_conn *conn = (lp_conn *)op;
+    if (!conn->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Connection.__init__() was not called");
+        return -1;
+    }
+    return lp_types_set(conn->st, &conn->types, value, conn->generic);
+}
+
 static PyGetSetDef conn_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
@@ -637,6 +656,7 @@ static PyGetSetDef conn_getset[] = {
     {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
     {"on_statement", get_on_statement, set_on_statement,
      "Is called with a Statement after each statement; None: nobody is.", NULL},
+    {"_types", get_types, set_types, "The type adapters that cursors begin with, or None.", NULL},
     {"isolation_level", get_forwarded, set_forwarded,
      "Which transaction begins before a statement that writes; None: none.", isolation_level},
     {"row_factory", get_forwarded, set_forwarded,
@@ -693,6 +713,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(conn->connector);
     Py_VISIT(conn->thread);
     Py_VISIT(conn->dict);
+    Py_VISIT(conn->types);
     Py_VISIT(conn->on_statement);
     Py_VISIT(conn->sqlite);
     Py_VISIT((PyObject *)conn->link);
@@ -705,6 +726,7 @@ static int conn_clear(PyObject *op)
     lp_conn *conn = (lp_conn *)op;
     Py_CLEAR(conn->connector);
     Py_CLEAR(conn->dict);
+    Py_CLEAR(conn->types);
     Py_CLEAR(conn->on_statement);
     return 0;
 }

@@ -36,6 +36,7 @@ struct lp_conn {
     PyObject *sqlite; /* the sqlite3.Connection (generic: what the connector gave), while open */
     struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
+    PyObject *types;           /* type adapters that cursors begin with (typed.h), or NULL */
     PyObject *on_statement;    /* is told of each statement (hook.c), or NULL */
     const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
     lp_conn *previous, *next;  /* of the open ones, for the atexit hook */

@@ -12,6 +12,7 @@
 
 #include "errors.h"
 #include "generic.h"
+#include "typed.h"
 
 #include <string.h>
 
@@ -64,6 +65,9 @@ void lp_cursor_reset(lp_cursor *cursor)
     Py_CLEAR(cursor->description);
     Py_CLEAR(cursor->shape);
     Py_CLEAR(cursor->converters);
+    Py_CLEAR(cursor->used);
+    lp_plan_unref(cursor->plan);
+    cursor->plan = NULL;
 }
 
 /* Room for one more batch behind the last. */
@@ -128,6 +132,7 @@ static int set_up(lp_cursor *cursor, lp_conn *conn)
     cursor->st = conn->st;
     Py_XSETREF(cursor->row_factory, factory);
     Py_XSETREF(cursor->conn, (lp_conn *)Py_NewRef((PyObject *)conn));
+    Py_XSETREF(cursor->types, Py_XNewRef(conn->types));
     cursor->rowcount = -1;
     cursor->arraysize = 1;
     cursor->chunk = conn->chunk;
@@ -358,6 +363,24 @@ static int set_row_factory(PyObject *op, PyObject *value, void *unused)
     return 0;
 }
 
+static PyObject *get_types(PyObject *op, void *unused)
+{
+    (void)unused;
+    PyObject *types = ((lp_cursor *)op)->types;
+    return Py_NewRef(types ? types : Py_None);
+}
+
+static int set_types(PyObject *op, PyObject *value, void *unused)
+{
+    (void)unused;
+    lp_cursor *cursor = (lp_cursor *)op;
+    if (!cursor->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Cursor.__init__() was not called");
+        return -1;
+    }
+    return lp_types_set(cursor->st, &cursor->types, value, cursor->foreign != NULL);
+}
+
 static PyObject *get_connection(PyObject *op, void *unused)
 {
     (void)unused;
@@ -433,6 +456,7 @@ static PyGetSetDef cursor_getset[] = {
     {"lastrowid", get_lastrowid, NULL, "last_insert_rowid() after the last execute().", NULL},
     {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
     {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
+    {"_types", get_types, set_types, "The type adapters of statements to come, or None.", NULL},
     {"_is_open", get_is_open, NULL, "Whether its statement is still open in SQLite.", NULL},
     {"arraysize", get_arraysize, set_arraysize, "Rows of a fetchmany().", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -492,6 +516,8 @@ static int cursor_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(cursor->direct);
     Py_VISIT(cursor->shape);
     Py_VISIT(cursor->converters);
+    Py_VISIT(cursor->types);
+    Py_VISIT(cursor->used);
     return 0;
 }
 
@@ -520,6 +546,7 @@ static void cursor_dealloc(PyObject *op)
     Py_CLEAR(cursor->row_factory);
     Py_CLEAR(cursor->foreign);
     Py_CLEAR(cursor->direct);
+    Py_CLEAR(cursor->types);
     Py_CLEAR(cursor->conn);
     if (cursor->st && type == cursor->st->cursor_type)
         lp_spare_give(&cursor->st->cursors, op);

@@ -27,6 +27,9 @@ typedef struct lp_cursor {
     PyObject *shape;       /* what the row factory gets; NULL before */
     PyObject
         *converters; /* of the columns; None: none has one; NULL before, and with detect_types 0 */
+    PyObject *types; /* type adapters of statements to come (typed.h); NULL: none */
+    PyObject *used;  /* those of the statement whose rows these are; NULL: none */
+    struct lp_plan *plan; /* of its columns, by `used`; NULL before */
     int64_t rowcount;
     int64_t rowid;  /* what lastrowid shows, if has_rowid */
     bool has_rowid; /* a statement was executed */

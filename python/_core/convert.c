@@ -16,11 +16,13 @@
  * comments, and may find too many names but not too few.
  *
  * Adapters: what is not exactly an int, float, str, bytes or bytearray goes through sqlite3.adapt(),
- * that is through the registry of sqlite3 itself, and then by its base class, as CPython does. If one
+ * that is through the registry of sqlite3 itself, and then by its base class, as CPython does. Before that
+ * the type adapters are asked, where a cursor has some (typed.h). If one
  * of those types has an adapter too (adapters.c), everything goes that way. */
 #include "convert.h"
 
 #include "adapters.h"
+#include "typed.h"
 
 #include <limits.h>
 #include <string.h>
@@ -69,6 +71,7 @@ int lp_params_traverse(const lp_params *params, visitproc visit, void *arg)
     Py_VISIT(params->keep);
     Py_VISIT(params->extra);
     Py_VISIT(params->refused);
+    Py_VISIT(params->types);
     return 0;
 }
 
@@ -83,6 +86,7 @@ void lp_params_done(lp_params *p)
     Py_CLEAR(p->keep);
     Py_CLEAR(p->extra);
     Py_CLEAR(p->refused);
+    Py_CLEAR(p->types);
 }
 
 /* ---- refused values ---------------------------------------------------------------------------- */
@@ -316,12 +320,49 @@ static int convert_other(lp_state *st, lp_params *p, PyObject *value, const plac
     return -1;
 }
 
+/* The type adapters failed on a value: says which one it was, with their error as the cause. */
+static void raise_not_stored(PyObject *value, const place *where)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError) || !PyErr_ExceptionMatches(PyExc_Exception))
+        return;
+    PyObject *cause = lp_exc_take();
+    char number[24];
+    PyOS_snprintf(number, sizeof number, "%zu", where->index + 1);
+    PyErr_Format(PyExc_TypeError, "Error binding parameter %s%.200s: %.200s cannot be stored: %S",
+                 where->name ? ":" : "", where->name ? where->name : number,
+                 Py_TYPE(value)->tp_name, cause);
+    PyObject *exc = lp_exc_take();
+    PyException_SetContext(exc, Py_NewRef(cause));
+    PyException_SetCause(exc, cause);
+    lp_exc_give(exc);
+}
+
+/* What is none of the exact types: the type adapters if there are any, then convert_other(). */
+static int convert_typed(lp_state *st, lp_params *p, PyObject *value, const place *where,
+                         ll_value *out)
+{
+    PyObject *made = NULL;
+    int ours = p->types ? lp_typed_parameter(p->types, value, &made) : 0;
+    if (ours == 0)
+        return convert_other(st, p, value, where, out);
+    if (ours < 0) {
+        raise_not_stored(value, where);
+        return -1;
+    }
+    if (keep_extra(p, made) < 0)
+        return -1;
+    int rc = PyLong_Check(made) ? convert_int(made, out) : convert_str(made, out);
+    if (rc < 0)
+        raise_not_stored(value, where);
+    return rc;
+}
+
 /* Converts a value whose memory the caller keeps alive. 0, or -1 if not even refusing was possible. */
 static int convert(lp_state *st, lp_params *p, PyObject *value, const place *where, ll_value *out)
 {
     int rc = 0;
     if (p->adapt_all)
-        rc = convert_other(st, p, value, where, out);
+        rc = convert_typed(st, p, value, where, out);
     else if (PyUnicode_CheckExact(value))
         rc = convert_str(value, out);
     else if (PyLong_CheckExact(value))
@@ -335,7 +376,7 @@ static int convert(lp_state *st, lp_params *p, PyObject *value, const place *whe
     else if (PyByteArray_CheckExact(value))
         rc = convert_buffer(p, value, out);
     else
-        rc = convert_other(st, p, value, where, out);
+        rc = convert_typed(st, p, value, where, out);
     return rc == 0 ? 0 : refuse(p, out);
 }
 

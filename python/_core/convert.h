@@ -19,6 +19,7 @@ typedef struct lp_params {
     PyObject *keep;     /* tuple of the objects, or (executemany, named) a list of such */
     PyObject *extra;    /* list: what conversion made, and copies of what may change; or NULL */
     PyObject *refused;  /* list of (text, exception) for values that cannot be bound; or NULL */
+    PyObject *types;    /* type adapters (typed.h), set by the caller; or NULL */
     bool adapt_all;     /* no type goes without being looked up among the adapters */
     ll_value few[LP_FEW_PARAMS];
 } lp_params;

@@ -11,6 +11,8 @@
  * connection by SELECT NULL AS "name", ..., and never used for anything else. */
 #include "decode.h"
 
+#include "typed.h"
+
 #include <string.h>
 
 enum {
@@ -69,7 +71,7 @@ static PyObject *decode_text(const lp_decoder *d, size_t column, const ll_value 
     return PyObject_CallFunction(d->text_factory, "y#", text, (Py_ssize_t)size);
 }
 
-static PyObject *decode_value(const lp_decoder *d, size_t column, const ll_value *value)
+PyObject *lp_decode_value(const lp_decoder *d, size_t column, const ll_value *value)
 {
     switch (value->type) {
     case LL_INTEGER:
@@ -120,23 +122,31 @@ static PyObject *convert_value(PyObject *converter, const ll_value *value)
     return converted;
 }
 
+PyObject *lp_decode_column(const lp_decoder *d, size_t column, const ll_value *value)
+{
+    PyObject *converter = d->converters ? PyTuple_GET_ITEM(d->converters, (Py_ssize_t)column)
+                                        : Py_None;
+    if (converter != Py_None)
+        return convert_value(converter, value);
+    return d->plan ? lp_typed_value(d, column, value) : lp_decode_value(d, column, value);
+}
+
 PyObject *lp_decode_row(const lp_decoder *d, const ll_value *values, size_t count)
 {
+    if (LP_UNLIKELY(d->plan != NULL) && !d->row_factory && lp_plan_is_dict(d->plan))
+        return lp_typed_row(d, values, count);
     PyObject *row = PyTuple_New((Py_ssize_t)count);
     if (!row)
         return NULL;
     for (size_t i = 0; i < count; i++) {
-        PyObject *converter = d->converters ? PyTuple_GET_ITEM(d->converters, (Py_ssize_t)i)
-                                            : Py_None;
-        PyObject *value = converter == Py_None ? decode_value(d, i, &values[i])
-                                               : convert_value(converter, &values[i]);
+        PyObject *value = lp_decode_column(d, i, &values[i]);
         if (!value) {
             Py_DECREF(row);
             return NULL;
         }
         PyTuple_SET_ITEM(row, (Py_ssize_t)i, value);
     }
-    if (!d->text_factory && !d->converters &&
+    if (!d->text_factory && !d->converters && !d->plan &&
         count > 0) /* the empty tuple is a singleton, which is not tracked */
         PyObject_GC_UnTrack(row);
     if (!d->row_factory)

@@ -12,10 +12,16 @@ typedef struct lp_decoder {
     PyObject *text_factory; /* NULL: str */
     PyObject *row_factory;  /* NULL: tuples */
     PyObject *shape;        /* what the row factory gets as its cursor; NULL without one */
+    PyObject *types;        /* typed.h; NULL: no type adapters */
+    struct lp_plan *plan;   /* of these columns, by `types` */
 } lp_decoder;
 
 /* One row; a new reference. */
 PyObject *lp_decode_row(const lp_decoder *decoder, const ll_value *values, size_t count);
+
+/* For typed.c: one value as sqlite3 gives it; and by the converter or the type of its column, if it has one. */
+PyObject *lp_decode_value(const lp_decoder *decoder, size_t column, const ll_value *value);
+PyObject *lp_decode_column(const lp_decoder *decoder, size_t column, const ll_value *value);
 
 enum {
     LP_PARSE_DECLTYPES = 1,

@@ -90,6 +90,7 @@ static void claim(lp_call *call)
 {
     lp_cursor *cursor = target_of(call);
     lp_cursor_reset(cursor);
+    cursor->used = Py_XNewRef(call->params.types);
     cursor->executing = call;
     call->begun = true;
 }
@@ -169,6 +170,7 @@ static lp_step execute_start(lp_call *call)
     if (!sql.text || (may_be_dml(sql.text) && lp_conn_begin_mode(conn, &sql.begin_before) < 0))
         return LP_ERROR;
     /* Adapters may run in here, and anything with them. */
+    Py_XSETREF(call->params.types, Py_XNewRef(target_of(call)->types));
     target_of(call)->busy = true;
     int filled = lp_params_fill(call->st, &call->params, call->sql, call->argument);
     target_of(call)->busy = false;
@@ -365,6 +367,7 @@ static lp_step many_start(lp_call *call)
     if (!call->iterator)
         return LP_ERROR;
     conn_of(call)->collecting = call;
+    Py_XSETREF(call->params.types, Py_XNewRef(target_of(call)->types));
     return many_collect(call);
 }
 

@@ -19,11 +19,13 @@
 #include "acursor.h"
 #include "errors.h"
 #include "generic.h"
+#include "typed.h"
 
 #include <looplite/sqlite.h>
 
 enum {
-    ROWS_A_LOOK = 64
+    ROWS_A_LOOK = 64,
+    TYPED_ROWS_A_LOOK = 8 /* of which each may parse JSON */
 };
 
 /* ---- one row ----------------------------------------------------------------------------------- */
@@ -62,8 +64,18 @@ static int open_decoder(lp_cursor *cursor, lp_decoder *d)
             return -1;
         }
     }
+    if (LP_UNLIKELY(cursor->used != NULL) && !cursor->plan) {
+        cursor->plan = lp_types_plan(cursor->used, cursor->columns, cursor->conn->detect_types);
+        if (!cursor->plan) {
+            Py_XDECREF(d->text_factory);
+            return -1;
+        }
+    }
     if (cursor->converters && cursor->converters != Py_None)
         d->converters = Py_NewRef(cursor->converters);
+    d->types =
+        cursor->used; /* these two stay: nothing ends the statement while rows are made (busy) */
+    d->plan = cursor->plan;
     if (cursor->row_factory == Py_None)
         return 0;
     if (!cursor->shape) {
@@ -240,7 +252,8 @@ lp_step lp_fetch_all(lp_call *call, lp_cursor *cursor)
         for (size_t n = 1; step == LP_DONE && at_hand(cursor); n++) {
             bool next = batch && batch != cursor->batches[cursor->first];
             batch = cursor->batches[cursor->first];
-            if ((next || n % ROWS_A_LOOK == 0) && lp_now_ns() > deadline) {
+            if ((next || n % (d.plan ? TYPED_ROWS_A_LOOK : ROWS_A_LOOK) == 0) &&
+                lp_now_ns() > deadline) {
                 step = LP_YIELD;
                 break;
             }

@@ -25,6 +25,7 @@
 #include "method.h"
 #include "sqlite_table.h"
 #include "state.h"
+#include "typed.h"
 #include "work.h"
 
 /* ---- hooks of the process ---------------------------------------------------------------------- */
@@ -223,7 +224,7 @@ static int module_exec(PyObject *module)
         lp_conn_init(module, st) < 0 || lp_cursor_init(module, st) < 0 ||
         lp_shell_init(module, st) < 0 || lp_methods_async(st, st->conn_type, "Connection") < 0 ||
         lp_methods_async(st, st->cursor_type, "Cursor") < 0 || lp_generic_init(module, st) < 0 ||
-        lp_hook_init(module, st) < 0)
+        lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
@@ -255,6 +256,10 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->inside);
     Py_VISIT(st->statement_type);
     Py_VISIT(st->method_type);
+    Py_VISIT(st->types_type);
+    Py_VISIT(st->classes.uuid);
+    Py_VISIT(st->classes.decimal);
+    Py_VISIT(st->classes.uuid_unknown);
     for (size_t i = 0; i < LP_ORIGINALS; i++)
         Py_VISIT(st->originals[i]);
 #define X(name) Py_VISIT(st->sqlite3.name);
@@ -303,6 +308,12 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->inside);
     Py_CLEAR(st->statement_type);
     Py_CLEAR(st->method_type);
+    Py_CLEAR(st->types_type);
+    Py_CLEAR(st->classes.uuid);
+    Py_CLEAR(st->classes.decimal);
+    Py_CLEAR(st->classes.uuid_unknown);
+    Py_CLEAR(st->classes.uuid_int);
+    Py_CLEAR(st->classes.uuid_safe);
     for (size_t i = 0; i < LP_ORIGINALS; i++)
         Py_CLEAR(st->originals[i]);
 #define X(name) Py_CLEAR(st->sqlite3.name);

@@ -8,6 +8,7 @@
  *   compat.h spare.h  differences between the versions of CPython; objects kept for the next call
  *   state.h module.c  the state of the module, in which every Python object that is shared lives
  *   sqlite_table.c    the interpreter's own SQLite            errors.c   ll_error -> sqlite3's exceptions
+ *   sniff.c           text as times and UUIDs                 typed.c    type adapters: values by their types
  *   adopt.c           the handle of a sqlite3.Connection      convert.c  Python values -> parameters
  *   running.c loop.c  one engine per event loop               decode.c   values -> Python rows
  *   helper.c          a thread for loops without add_reader()
@@ -63,6 +64,7 @@
     X(in_transaction)                 \
     X(interrupt)                      \
     X(is_closed)                      \
+    X(isoformat)                      \
     X(isolation_level)                \
     X(keys)                           \
     X(looplite_outcome)               \
@@ -132,7 +134,7 @@ typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
         *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
-        *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type;
+        *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type, *types_type;
     PyObject *base_isolation_level,
         *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
     PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */
@@ -161,6 +163,14 @@ typedef struct lp_state {
     PyObject *sqlite3_module;
     PyObject *sqlite_way; /* how SQLite was found, for bug reports */
     const char *vfs_name;
+
+    struct {
+        PyObject *uuid, *decimal;       /* classes */
+        PyObject *uuid_int, *uuid_safe; /* names of a UUID's slots */
+        PyObject *uuid_unknown;         /* what the second one holds */
+        bool uuid_slots;                /* one can be made by these (sniff.c) */
+        bool ready;
+    } classes; /* GIL; empty until type adapters are used */
 
     /* GIL: sqlite3's adapters (adapters.h) */
     uint64_t adapters_seen; /* the change that was looked at last */

@@ -108,11 +108,36 @@ class Statement(structseq[Any], tuple[Any, ...]):
     @property
     def message(self) -> str | None: ...
 
+@final
+class Types:
+    """How values are stored and read by the cursors that have it (python/_core/typed.c)."""
+
+    def __new__(
+        cls,
+        *,
+        adapt: bool = True,
+        sniff_text: bool = True,
+        dict_rows: bool = True,
+        json_serializer: Callable[[Any], str | bytes] | None = None,
+        json_deserializer: Callable[[str], Any] | None = None,
+    ) -> Self: ...
+    @property
+    def adapt(self) -> bool: ...
+    @property
+    def sniff_text(self) -> bool: ...
+    @property
+    def dict_rows(self) -> bool: ...
+    @property
+    def json_serializer(self) -> Callable[[Any], str | bytes]: ...
+    @property
+    def json_deserializer(self) -> Callable[[str], Any]: ...
+
 @disjoint_base
 class Cursor:
     arraysize: int
     row_factory: Callable[[sqlite3.Cursor, tuple[Any, ...]], Any] | None
     iter_chunk_size: int
+    _types: Types | None
 
     def __init__(self, conn: Connection, cursor: Any = ...) -> None: ...
     @property
@@ -185,6 +210,7 @@ class Connection:
     row_factory: Callable[[sqlite3.Cursor, tuple[Any, ...]], Any] | None
     text_factory: Callable[[bytes], Any]
     on_statement: Callable[[Statement], object] | None
+    _types: Types | None
     daemon: bool
     _iter_chunk_size: int
 
