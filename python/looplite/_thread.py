@@ -19,11 +19,12 @@ import atexit
 import itertools
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from looplite import _core
 
@@ -39,6 +40,16 @@ EXIT_SECONDS = 5.0
 
 _numbers = itertools.count(1)
 _started: weakref.WeakSet[WorkerThread] = weakref.WeakSet()
+
+
+def _new_future() -> asyncio.Future[Any]:
+    """For the task that runs here, of asyncio or of trio (`_trio.Reply`, which does as one)."""
+    if hasattr(sys.modules.get("trio"), "lowlevel"):
+        from looplite import _trio
+
+        if (reply := _trio.reply()) is not None:
+            return cast("asyncio.Future[Any]", reply)
+    return asyncio.get_running_loop().create_future()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -182,7 +193,7 @@ class WorkerThread(threading.Thread):
     def future(self) -> asyncio.Future[Any] | None:
         """Done when the connection has ended; None where no loop runs."""
         try:
-            future = asyncio.get_running_loop().create_future()
+            future = _new_future()
         except RuntimeError:
             return None
         with self._lock:
@@ -219,7 +230,7 @@ class WorkerThread(threading.Thread):
 
     def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         self.check()
-        future = asyncio.get_running_loop().create_future()
+        future = _new_future()
         self.tx.put_nowait((future, function))
         return future
 
