@@ -19,6 +19,7 @@ from typing import Any
 
 from looplite import _core
 from looplite._core import Connection, Cursor
+from looplite._thread import exiting
 
 LOG = logging.getLogger("aiosqlite")
 
@@ -146,6 +147,8 @@ def copy(source: Any, target: Any, progress: Any, sleep: float, keywords: dict[s
     """
 
     def watch(status: int, remaining: int, total: int) -> None:
+        if exiting.is_set():
+            raise sqlite3.OperationalError("interrupted")
         if status in _WAITS and source.in_transaction:
             raise sqlite3.OperationalError(
                 "the database is busy, and backup() would wait for the open transaction of this "

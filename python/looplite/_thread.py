@@ -38,6 +38,9 @@ STOP = object()
 EXIT_SECONDS = 5.0
 """How long an exit waits for a statement of a foreign connection that cannot be interrupted."""
 
+exiting = threading.Event()
+"""The program ends: what can stop by itself does."""
+
 _numbers = itertools.count(1)
 _started: weakref.WeakSet[WorkerThread] = weakref.WeakSet()
 
@@ -319,6 +322,7 @@ class WorkerThread(threading.Thread):
 @atexit.register
 def _leave() -> None:
     """Closes what was forgotten."""
+    exiting.set()
     for thread in list(_started):
         if thread.is_alive():
             thread.end_at_exit()

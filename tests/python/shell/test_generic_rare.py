@@ -16,6 +16,7 @@ from support import lib, looplite_only
 from support.errors import raised_by, same_error
 from support.locks import make
 from support.loops import caught
+from support.scripts import run_script
 
 Run = Callable[..., Any]
 Open = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -174,3 +175,34 @@ def test_what_is_replaced_sees_them(run: Run, file: Path) -> None:
             assert db.calls > before
 
     run(main)
+
+
+def test_a_backup_that_waits_does_not_keep_the_program(file: Path) -> None:
+    """The file is locked by another connection, as long as the program runs."""
+    done = run_script(
+        file.parent,
+        """
+        outside = sqlite3.connect(PATH, isolation_level=None)
+        outside.execute("BEGIN EXCLUSIVE")
+        begun = threading.Event()
+        async def main():
+            global db, target, call
+            db = await lib.Connection(lambda: sqlite3.connect(PATH, timeout=0), 64)
+            target = sqlite3.connect(":memory:", check_same_thread=False)
+            call = db.backup(target, progress=lambda *_: begun.set())
+            call.send(None)
+            begun.wait()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+        call.close()
+        thread = db._thread
+        print(thread.is_alive())
+        import looplite._thread
+        looplite._thread._leave()  # as at the end of the program, where nobody could look any more
+        print(thread.is_alive())
+        """,
+        database=file.name,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\nFalse\n"), done.stderr
+    assert "Traceback" not in done.stderr
