@@ -9,11 +9,15 @@
  * of ours, which ends it when the request was cancelled or the program ends, calls the program's own, and sleeps in short
  * steps.
  *
+ * A connection with a connector of its own (generic.c) is the source on its own thread, without a link: the rest is the
+ * same, and looplite._generic copies.
+ *
  * A source with an open write transaction of its own is refused: SQLite would say "busy" until the transaction ends,
  * and nothing could end it, for the connection is occupied by the backup. */
 #include "backup.h"
 
 #include "errors.h"
+#include "generic.h"
 #include "guarded.h"
 #include "rare.h"
 #include "sqlite_table.h"
@@ -27,6 +31,7 @@ enum {
     PROGRESS, /* None, or what was given */
     SLEEP,    /* seconds, float */
     KEYWORDS, /* pages, name */
+    OWNER,    /* the Connection of the source */
     FIELDS
 };
 
@@ -117,6 +122,19 @@ static int is_writing(lp_link *link, PyObject *keywords)
     return writing;
 }
 
+static PyObject *copy_generic(lp_state *st, PyObject *source, PyObject *target, PyObject *plan)
+{
+    PyObject *function = lp_generic_get(st, "copy");
+    PyObject *result = function
+                         ? PyObject_CallFunctionObjArgs(function, source, target,
+                                                        PyTuple_GET_ITEM(plan, PROGRESS),
+                                                        PyTuple_GET_ITEM(plan, SLEEP),
+                                                        PyTuple_GET_ITEM(plan, KEYWORDS), NULL)
+                         : NULL;
+    Py_XDECREF(function);
+    return result;
+}
+
 static PyObject *copy(lp_link *link, PyObject *source, PyObject *target, PyObject *plan)
 {
     PyObject *keywords = PyDict_Copy(PyTuple_GET_ITEM(plan, KEYWORDS)), *result = NULL;
@@ -142,9 +160,11 @@ static PyObject *run_backup(PyObject *plan, PyObject *unused)
     (void)unused;
     static const struct timespec pause = {.tv_nsec = 1000000};
     PyObject *source = PyTuple_GET_ITEM(plan, SOURCE), *result = NULL;
-    lp_state *st = lp_state_of(Py_TYPE(source));
-    lp_link *link = st ? lp_guarded_link(st, source) : NULL;
-    PyObject *target = st && link ? target_of(st, PyTuple_GET_ITEM(plan, TARGET)) : NULL;
+    const lp_conn *conn = (lp_conn *)PyTuple_GET_ITEM(plan, OWNER);
+    lp_state *st = conn->st;
+    lp_link *link = conn->generic ? NULL : lp_guarded_link(st, source);
+    bool ready = link || conn->generic;
+    PyObject *target = ready ? target_of(st, PyTuple_GET_ITEM(plan, TARGET)) : NULL;
     lp_link *other = target && target != source ? lp_guarded_link(st, target) : NULL;
     if (!target || PyErr_Occurred())
         goto out;
@@ -167,7 +187,7 @@ static PyObject *run_backup(PyObject *plan, PyObject *unused)
     }
     lp_working working; /* what progress() calls on the target would wait for the backup */
     if (lp_working_begin(st, &working, handle ? other->conn : NULL, NULL) == 0) {
-        result = copy(link, source, target, plan);
+        result = link ? copy(link, source, target, plan) : copy_generic(st, source, target, plan);
         lp_working_end(&working);
     }
     if (handle) {
@@ -192,7 +212,7 @@ static lp_step backup_start(lp_call *call)
     lp_conn *conn = (lp_conn *)call->owner;
     if (lp_conn_need(conn) < 0)
         return LP_ERROR;
-    if (!conn->link) {
+    if (!conn->link && !conn->generic) {
         PyErr_SetString(conn->st->sqlite3.NotSupportedError,
                         "backup() needs a factory that is a class derived from sqlite3.Connection");
         return LP_ERROR;
@@ -202,7 +222,7 @@ static lp_step backup_start(lp_call *call)
         PyObject *plan = PyTuple_Pack(FIELDS, conn->sqlite, PyTuple_GET_ITEM(given, TARGET),
                                       PyTuple_GET_ITEM(given, PROGRESS),
                                       PyTuple_GET_ITEM(given, SLEEP),
-                                      PyTuple_GET_ITEM(given, KEYWORDS));
+                                      PyTuple_GET_ITEM(given, KEYWORDS), (PyObject *)conn);
         PyObject *function = plan ? PyCFunction_New(&run_def, plan) : NULL;
         Py_XDECREF(plan);
         if (!function)
@@ -243,7 +263,7 @@ static PyObject *conn_backup(PyObject *op, PyObject *args, PyObject *kwargs)
     if (keywords && sleep && nothing &&
         (!pages || PyDict_SetItemString(keywords, "pages", pages) == 0) &&
         (!name || PyDict_SetItemString(keywords, "name", name) == 0))
-        given = PyTuple_Pack(FIELDS, Py_None, target, progress, sleep, keywords);
+        given = PyTuple_Pack(FIELDS, Py_None, target, progress, sleep, keywords, Py_None);
     if (given)
         call = lp_work_new((lp_conn *)op, &op_backup, given, nothing, NULL);
     Py_XDECREF(given);

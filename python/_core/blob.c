@@ -18,26 +18,52 @@ typedef struct blob {
     PyObject_HEAD
     /* fixed after creation */
     lp_state *st;
-    lp_conn *conn;  /* owned */
-    PyObject *real; /* the sqlite3.Blob */
+    lp_conn *conn;     /* owned */
+    PyObject *real;    /* the sqlite3.Blob */
+    Py_ssize_t length; /* -1: `real` may be asked from any thread */
 } blob;
 
 /* ---- opening ------------------------------------------------------------------------------------ */
+
+static PyObject *blob_new(lp_state *st, PyObject *conn, PyObject *real, Py_ssize_t length)
+{
+    blob *self = (blob *)st->blob_type->tp_alloc(st->blob_type, 0);
+    if (!self)
+        return NULL;
+    self->st = st;
+    self->conn = (lp_conn *)Py_NewRef(conn);
+    self->real = Py_NewRef(real);
+    self->length = length;
+    return (PyObject *)self;
+}
 
 static lp_step open_finish(lp_call *call)
 {
     lp_step step = lp_work_finish(call);
     if (step != LP_DONE)
         return step;
-    blob *self = (blob *)call->st->blob_type->tp_alloc(call->st->blob_type, 0);
-    if (!self)
+    PyObject *made = blob_new(call->st, call->owner, call->result, -1);
+    if (!made)
         return LP_ERROR;
-    self->st = call->st;
-    self->conn = (lp_conn *)Py_NewRef(call->owner);
-    self->real = call->result;
-    call->result = (PyObject *)self;
+    Py_SETREF(call->result, made);
     return LP_DONE;
 }
+
+/* _blob(conn, real, length): of looplite._generic, whose connections' blobs know one thread only. */
+static PyObject *generic_blob(PyObject *module, PyObject *args)
+{
+    lp_state *st = PyModule_GetState(module);
+    PyObject *conn, *real;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(args, "O!On:_blob", st->conn_type, &conn, &real, &length))
+        return NULL;
+    return blob_new(st, conn, real, length);
+}
+
+static PyMethodDef module_defs[] = {
+    {"_blob", generic_blob, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 
 static const lp_op op_open = {
     .name = "Connection.blobopen",
@@ -131,7 +157,8 @@ static int blob_ass_subscript(PyObject *op, PyObject *key, PyObject *value)
 
 static Py_ssize_t blob_length(PyObject *op)
 {
-    return PyObject_Size(((blob *)op)->real);
+    const blob *self = (blob *)op;
+    return self->length < 0 ? PyObject_Size(self->real) : self->length;
 }
 
 static PyObject *blob_aenter(PyObject *op, PyObject *unused)
@@ -220,7 +247,8 @@ static PyMethodDef methods[] = {
 int lp_blob_init(PyObject *module, lp_state *st)
 {
     st->blob_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &blob_spec, NULL);
-    if (!st->blob_type || lp_rare_add(st, methods, 1) < 0)
+    if (!st->blob_type || lp_rare_add(st, methods, 1) < 0 ||
+        PyModule_AddFunctions(module, module_defs) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "Blob", (PyObject *)st->blob_type);
 }

@@ -6,6 +6,7 @@
  * transaction first. */
 #include "backup.h"
 #include "errors.h"
+#include "generic.h"
 #include "rare.h"
 
 enum {
@@ -211,6 +212,13 @@ static PyObject *conn_iterdump(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!conn->st) {
         PyErr_SetString(PyExc_RuntimeError, "Connection.__init__() was not called");
         return NULL;
+    }
+    if (lp_conn_is_generic(conn)) {
+        PyObject *function = lp_generic_get(conn->st, "iterdump");
+        PyObject *lines = function ? PyObject_CallFunctionObjArgs(function, op, args, kwargs, NULL)
+                                   : NULL;
+        Py_XDECREF(function);
+        return lines;
     }
     dump *self = (dump *)conn->st->dump_type->tp_alloc(conn->st->dump_type, 0);
     if (!self)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from looplite import _core
 from looplite._core import Connection, Cursor
+from looplite._thread import exiting
 
 LOG = logging.getLogger("aiosqlite")
 
@@ -134,6 +137,70 @@ async def _execute_fetchall(conn: Connection, sql: Any, parameters: Any = None) 
     return await conn._execute(fetch)
 
 
+_WAITS = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which sqlite3 has since Python 3.11
+
+
+def copy(source: Any, target: Any, progress: Any, sleep: float, keywords: dict[str, Any]) -> object:
+    """backup() from a generic connection, on its thread (backup.c). SQLite says "busy" as long as
+    the source has an open write transaction, which nobody could end; whether it has written cannot
+    be asked of a foreign object.
+    """
+
+    def watch(status: int, remaining: int, total: int) -> None:
+        if exiting.is_set():
+            raise sqlite3.OperationalError("interrupted")
+        if status in _WAITS and source.in_transaction:
+            raise sqlite3.OperationalError(
+                "the database is busy, and backup() would wait for the open transaction of this "
+                "connection itself: commit or roll back first"
+            )
+        if progress is not None:
+            progress(status, remaining, total)
+
+    refused = progress is not None and not callable(progress)  # by sqlite3, which says so
+    return source.backup(target, progress=progress if refused else watch, sleep=sleep, **keywords)
+
+
+async def _backup(
+    conn: Connection,
+    function: Callable[[], Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+) -> Any:
+    while (result := await conn._execute(function)) is NotImplemented:
+        pass  # somebody has the target
+    return result
+
+
+async def iterdump(
+    conn: Connection, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+) -> AsyncIterator[str]:
+    lines: Iterator[str] | None = None
+
+    def some() -> list[str]:
+        nonlocal lines
+        if lines is None:
+            lines = iter(conn._conn.iterdump(*args, **(kwargs or {})))
+        return list(islice(lines, 256))
+
+    while taken := await conn._execute(some):
+        for line in taken:
+            yield line
+
+
+async def _blobopen(
+    conn: Connection, name: str, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+) -> Any:
+    connection = conn._conn
+
+    def opened() -> tuple[Any, int]:
+        blob = getattr(connection, name)(*args, **(kwargs or {}))
+        return blob, len(blob)
+
+    blob, length = await conn._execute(opened)
+    return _core._blob(conn, blob, length)
+
+
 async def _cursor_execute(cursor: Cursor, sql: Any, parameters: Any = None) -> Cursor:
     if parameters is None:
         parameters = []
@@ -181,6 +248,8 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "Connection.__await__": _connect,
     "Connection._connect": _connect,
     "Connection._execute": _execute,
+    "Connection.backup": _backup,
+    "Connection.blobopen": _blobopen,
     "Connection.close": _close,
     "Connection.commit": _commit,
     "Connection.rollback": _rollback,

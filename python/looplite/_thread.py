@@ -19,11 +19,12 @@ import atexit
 import itertools
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from looplite import _core
 
@@ -37,8 +38,21 @@ STOP = object()
 EXIT_SECONDS = 5.0
 """How long an exit waits for a statement of a foreign connection that cannot be interrupted."""
 
+exiting = threading.Event()
+"""The program ends: what can stop by itself does."""
+
 _numbers = itertools.count(1)
 _started: weakref.WeakSet[WorkerThread] = weakref.WeakSet()
+
+
+def _new_future() -> asyncio.Future[Any]:
+    """For the task that runs here, of asyncio or of trio (`_trio.Reply`, which does as one)."""
+    if hasattr(sys.modules.get("trio"), "lowlevel"):
+        from looplite import _trio
+
+        if (reply := _trio.reply()) is not None:
+            return cast("asyncio.Future[Any]", reply)
+    return asyncio.get_running_loop().create_future()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -182,7 +196,7 @@ class WorkerThread(threading.Thread):
     def future(self) -> asyncio.Future[Any] | None:
         """Done when the connection has ended; None where no loop runs."""
         try:
-            future = asyncio.get_running_loop().create_future()
+            future = _new_future()
         except RuntimeError:
             return None
         with self._lock:
@@ -219,7 +233,7 @@ class WorkerThread(threading.Thread):
 
     def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         self.check()
-        future = asyncio.get_running_loop().create_future()
+        future = _new_future()
         self.tx.put_nowait((future, function))
         return future
 
@@ -308,6 +322,7 @@ class WorkerThread(threading.Thread):
 @atexit.register
 def _leave() -> None:
     """Closes what was forgotten."""
+    exiting.set()
     for thread in list(_started):
         if thread.is_alive():
             thread.end_at_exit()

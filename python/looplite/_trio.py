@@ -5,6 +5,8 @@ before.
 descriptor, and to call a function soon. A system task does each; when the run is ending and takes
 no system tasks any more, `add_reader` says so with `NotImplementedError`, as loops without it do,
 and the extension's thread takes over, which comes in through `TrioToken.run_sync_soon`.
+
+`Reply` is what a task awaits whose connection has a thread of its own (_thread.py).
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
+import outcome
 import trio
 from trio.lowlevel import (
     Abort,
@@ -34,12 +37,14 @@ __all__ = [
     "FAILED",
     "SUCCEEDED",
     "Host",
+    "Reply",
     "cancel_shielded_checkpoint",
     "checkpoint",
     "current_effective_deadline",
     "current_task",
     "current_trio_token",
     "is_guest_task",
+    "reply",
     "reschedule",
     "reschedule_guest",
     "wait_task_rescheduled",
@@ -160,3 +165,68 @@ class Host:
     def _abort(self, _: object) -> Abort:
         self._caller = None
         return SUCCEEDED
+
+
+class Reply:
+    """A future that a task of trio awaits, once: as much of `asyncio.Future` as _thread.py uses. It
+    is settled inside the run. Who is cancelled stops waiting, and the answer is nobody's.
+    """
+
+    def __init__(self) -> None:
+        self._task = current_task()
+        self._token = current_trio_token()
+        self._waits = False
+        self._outcome: outcome.Outcome[Any] | None = None
+
+    def get_loop(self) -> Reply:
+        return self
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None:
+        """From any thread; RuntimeError when the run is over, as of a loop that is closed."""
+        self._token.run_sync_soon(callback, *arguments)
+
+    def done(self) -> bool:
+        return self._outcome is not None
+
+    def set_result(self, result: Any) -> None:
+        self._settle(outcome.Value(result))
+
+    def set_exception(self, error: BaseException) -> None:
+        self._settle(outcome.Error(error))
+
+    def _settle(self, settled: outcome.Outcome[Any]) -> None:
+        self._outcome = settled
+        if self._waits:
+            self._waits = False
+            reschedule(self._task)
+
+    def _abort(self, _: object) -> Abort:
+        self._waits = False
+        return SUCCEEDED
+
+    async def _wait(self) -> Any:
+        if self._outcome is None:
+            self._task, self._waits = current_task(), True
+            try:
+                await wait_task_rescheduled(self._abort)
+            except trio.Cancelled as error:
+                error.looplite_outcome = "unknown"  # type: ignore[attr-defined]
+                raise
+        assert self._outcome is not None
+        return self._outcome.unwrap()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._wait().__await__()
+
+
+def reply() -> Reply | None:
+    """For the task of trio that runs in this thread; None where there is none."""
+    try:
+        if asyncio.current_task() is not None:
+            return None
+    except RuntimeError:
+        pass
+    try:
+        return Reply()
+    except RuntimeError:
+        return None

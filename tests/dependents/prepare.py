@@ -17,6 +17,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from dependents.suites import Project
 
@@ -99,7 +100,9 @@ def _unpack_source(archive: Path, folder: Path) -> None:
     whole = folder.with_name("whole")
     shutil.rmtree(whole, ignore_errors=True)
     with tarfile.open(archive) as packed:
-        packed.extractall(whole, filter="data")
+        # The filter came with 3.12, 3.11.4 and 3.10.12; who is older trusts the archive.
+        filtered: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        packed.extractall(whole, **filtered)
     (inside,) = whole.iterdir()
     shutil.move(inside, folder)
     shutil.rmtree(whole)

@@ -19,7 +19,8 @@ _HEAD = """\
 # Other projects' tests, with aiosqlite and with looplite
 
 Made by `tests/dependents/run.py`; each row is the last run of its suite. "Differs" counts the tests
-whose outcome is not the same; they are named below.
+whose outcome is not the same; they are named below: `better`, `worse`, or `other`, which is decided
+by the driver's name and not by what it does. A `worse` one fails the run.
 
 | suite | tests of | with aiosqlite 0.22.1 | with looplite | differs | run |
 | --- | --- | --- | --- | --- | --- |

@@ -294,6 +294,7 @@ def test_interrupted_from_the_keyboard(folder: Path) -> None:
         QUIET
         + """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 async def main():
     async with lib.connect(PATH, isolation_level=None) as db:
         await db.execute("INSERT INTO t VALUES (1)")

@@ -377,28 +377,3 @@ def test_a_rare_progress_handler_is_rare(run: Run) -> None:
             assert abs(len(calls) - expected) <= 1
 
     run(main)
-
-
-# ---- extensions ---------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(
-    not hasattr(sqlite3.Connection, "load_extension"), reason="this Python cannot load extensions"
-)
-def test_loading_an_extension(run: Run, tmp_path: Path) -> None:
-    missing = str(tmp_path / "missing")
-    plain = sqlite3.connect(":memory:")
-    off = raised_by(plain.load_extension, missing)
-    plain.enable_load_extension(True)
-    on = raised_by(plain.load_extension, missing)
-    plain.close()
-
-    async def main() -> None:
-        async with lib.connect(":memory:") as db:
-            same_error(await caught(db.load_extension(missing)), off)
-            await db.enable_load_extension(True)
-            same_error(await caught(db.load_extension(missing)), on)
-            await db.enable_load_extension(value=False)
-            same_error(await caught(db.load_extension(path=missing)), off)
-
-    run(main)

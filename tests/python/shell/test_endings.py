@@ -1,6 +1,7 @@
 """How a program ends whose connections are still open, by whichever way it got them: connect(), a
-connector of its own, aiosqlite's name after install(), SQLAlchemy's pools. It ends, silently, with
-status 0, and what was committed is in the file.
+connector of its own, aiosqlite's name after install(), SQLAlchemy's pools; and whatever ran its
+loop: asyncio, uvloop, trio, threads with a loop each. It ends, silently, with status 0, and what
+was committed is in the file.
 
 What the core does at the end of a program is in core/test_exit.py; here the ways are compared.
 """
@@ -25,12 +26,48 @@ WAYS = {
     "installed-connector": f"lib.install(); import aiosqlite; connect = lambda: aiosqlite.{_GENERIC}",  # noqa: E501
 }
 
+# Each defines run(main), which ends when main(number, meet) has, once or in several threads.
+# `meet` waits for the others; the one whose number is 0 may keep a lock from then on.
+RUNNERS = {
+    "asyncio": "run = lambda main: asyncio.run(main(0, int))",
+    "uvloop": "import uvloop; run = lambda main: uvloop.run(main(0, int))",
+    "trio": "import trio; run = lambda main: trio.run(main, 0, int)",
+    "threads": """
+def run(main):
+    meet = threading.Barrier(3).wait
+    threads = [
+        threading.Thread(target=lambda number=number: asyncio.run(main(number, meet)))
+        for number in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+""",
+}
+LOOPS = {"asyncio": "asyncio.new_event_loop", "uvloop": "__import__('uvloop').new_event_loop"}
+
 QUIET = 'warnings.simplefilter("ignore", ResourceWarning)\n'
 
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> str:
     return QUIET + WAYS[request.param] + "\n"
+
+
+@pytest.fixture(params=RUNNERS)
+def runner(request: pytest.FixtureRequest) -> str:
+    """The source of `run(main)`."""
+    if request.param in ("uvloop", "trio"):
+        pytest.importorskip(request.param)
+    return RUNNERS[request.param] + "\n"
+
+
+@pytest.fixture(params=LOOPS)
+def new_loop(request: pytest.FixtureRequest) -> str:
+    """The source of what makes a loop."""
+    pytest.importorskip(request.param)
+    return LOOPS[request.param]
 
 
 @pytest.fixture(params=["looplite", "aiosqlite"])
@@ -59,26 +96,30 @@ def committed(folder: Path) -> list[object]:
     return [v for (v,) in rows(folder / "script.db", "SELECT v FROM t ORDER BY v")]
 
 
-def test_every_close_is_forgotten(folder: Path, way: str) -> None:
+def test_every_close_is_forgotten(folder: Path, way: str, runner: str) -> None:
     """One connection idle, one with rows not read, one in a transaction, one never opened."""
     done = run_script(
         folder,
         way
+        + runner
         + """
-async def main():
-    global kept
-    kept = [await connect(), await connect(), await connect(), connect()]
-    idle, reading, writing, _ = kept
+kept = []
+async def main(number, meet):
+    idle, reading, writing = await connect(), await connect(), await connect()
     await idle.execute("INSERT INTO t VALUES (1)")
     await idle.commit()
-    kept.append(await reading.execute("SELECT * FROM t, t a, t b"))
-    await kept[-1].fetchone()
-    await writing.execute("INSERT INTO t VALUES (2)")
-asyncio.run(main())
+    half = await reading.execute("SELECT * FROM t, t a, t b")
+    await half.fetchone()
+    meet()
+    if number == 0:
+        await writing.execute("INSERT INTO t VALUES (2)")
+    kept.extend([idle, reading, writing, half, connect()])
+run(main)
+print(len(kept) // 5)
 """,
     )
     ran_clean(done)
-    assert committed(folder) == [1]
+    assert committed(folder) == [1] * int(done.stdout)
 
 
 def test_closes_at_once(folder: Path, way: str) -> None:
@@ -117,7 +158,10 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("work", ["read", "write", "commit", "close", "connect"])
-def test_a_loop_closed_with_work_in_flight(folder: Path, way: str, work: str) -> None:
+@pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
+def test_a_loop_closed_with_work_in_flight(
+    folder: Path, way: str, work: str, new_loop: str, thread: bool
+) -> None:
     done = run_script(
         folder,
         way
@@ -141,12 +185,19 @@ async def main():
         call.send(None)  # by hand: no task is left that complains of its loop
     except StopIteration:
         pass  # it has ended inside the call
-loop = asyncio.new_event_loop()
-loop.run_until_complete(main())
-loop.close()
-print("closed")
-if work in ("read", "write", "commit", "close"):
-    kept[1].close()
+def run():
+    loop = {new_loop}()
+    loop.run_until_complete(main())
+    loop.close()
+    print("closed")
+    if work in ("read", "write", "commit", "close"):
+        kept[1].close()
+if {thread}:
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+else:
+    run()
 """,
     )
     assert done.stdout == "closed\n", done.stderr
@@ -155,7 +206,7 @@ if work in ("read", "write", "commit", "close"):
     assert committed(folder) in ([[1], [1, 2]] if work == "commit" else [[1]])
 
 
-def test_engines_are_never_disposed(folder: Path, engine: str) -> None:
+def test_engines_are_never_disposed(folder: Path, engine: str, new_loop: str) -> None:
     """Connections in the pool, one in use, one in a transaction, an engine that was not used."""
     done = run_script(
         folder,
@@ -172,7 +223,11 @@ async def main():
     writing = await other.connect()
     await insert(writing, 2)
     kept = [one, other, unused, first, second, writing]
-asyncio.run(main())
+loop = """
+        + new_loop
+        + """()
+loop.run_until_complete(main())
+loop.close()
 """,
     )
     ran_clean(done)
