@@ -55,5 +55,6 @@
 #include <looplite/stmt.h>
 #include <looplite/txn.h>
 #include <looplite/value.h>
+#include <looplite/writer.h>
 
 #endif

@@ -25,6 +25,7 @@ _ORDER = (
     "loop_stall",
     "sqlalchemy_orm",
     "c_point_read",
+    "durable_inserts_c",
     "idle",
 )
 

@@ -50,6 +50,11 @@ typedef struct ll_stats {
     uint64_t gate_gaps;   /* times a file was left to other processes for some milliseconds, because
                                  the writers of this one had left them none */
     uint64_t cache_waits; /* times a statement stood in line behind another one in a shared cache */
+    uint64_t group_batches;   /* transactions of group commit (writer.h), of all writers */
+    uint64_t group_members;   /* statements in them */
+    uint64_t group_largest;   /* most in one */
+    uint64_t group_alone;     /* statements given to a writer that ran on their own connection */
+    uint64_t group_reruns;    /* statements run again with their group */
     uint64_t threads_started; /* worker threads ever started */
     unsigned threads;         /* worker threads alive */
     unsigned threads_idle;    /* of these, without work */

@@ -26,7 +26,6 @@
     X(0, const char *, errmsg, (sqlite3 *))                                                       \
     X(0, const char *, errstr, (int))                                                             \
     X(3038000, int, error_offset, (sqlite3 *))                                                    \
-    X(0, int, limit, (sqlite3 *, int, int))                                                       \
     X(0, int, prepare_v3,                                                                         \
       (sqlite3 *, const char *, int, unsigned, sqlite3_stmt **, const char **))                   \
     X(0, int, finalize, (sqlite3_stmt *))                                                         \
@@ -63,6 +62,17 @@
     X(3037000, sqlite3_int64, changes64, (sqlite3 *))                                             \
     X(3037000, sqlite3_int64, total_changes64, (sqlite3 *))                                       \
     X(0, sqlite3_int64, last_insert_rowid, (sqlite3 *))                                           \
+    X(0, void, set_last_insert_rowid, (sqlite3 *, sqlite3_int64))                                 \
+    X(0, int, limit, (sqlite3 *, int, int))                                                       \
+    X(0, int, db_config, (sqlite3 *, int, ...))                                                   \
+    X(0, int, create_function_v2,                                                                 \
+      (sqlite3 *, const char *, int, int, void *,                                                 \
+       void (*)(sqlite3_context *, int, sqlite3_value **),                                        \
+       void (*)(sqlite3_context *, int, sqlite3_value **), void (*)(sqlite3_context *),           \
+       void (*)(void *)))                                                                         \
+    X(0, void *, user_data, (sqlite3_context *))                                                  \
+    X(0, sqlite3 *, context_db_handle, (sqlite3_context *))                                       \
+    X(0, void, result_int64, (sqlite3_context *, sqlite3_int64))                                  \
     X(0, int, get_autocommit, (sqlite3 *))                                                        \
     X(0, int, txn_state, (sqlite3 *, const char *))                                               \
     X(0, int, busy_handler, (sqlite3 *, int (*)(void *, int), void *))                            \

@@ -40,6 +40,7 @@
 #include "db/opcodes.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum {
     /* Eight doublings make 64 MB of 256 KB: 30 ms in a case that somebody has to build on purpose. */
@@ -111,17 +112,53 @@ static void note_overwrites(struct lli_judge *judge, const struct lli_vdbe_op *o
     }
 }
 
+/* Whether the answer or the effect of a function depends on which connection calls it, and when. P4 of a call is
+ * name(number of arguments). */
+static bool asks(const char *call)
+{
+    static const char *const names[] = {"changes", "total_changes", "last_insert_rowid",
+                                        "load_extension"};
+    const char *end = call ? strchr(call, '(') : NULL;
+    for (size_t i = 0; end && i < LLI_COUNT(names); i++)
+        if (strlen(names[i]) == (size_t)(end - call) &&
+            strncasecmp(call, names[i], (size_t)(end - call)) == 0)
+            return true;
+    return false;
+}
+
+/* What is called and compared with, in the program and in its triggers. */
+static void note_code(struct lli_judge *judge, const struct lli_opcode *opcode,
+                      const struct lli_vdbe_op *op)
+{
+    struct lli_program *program = &judge->program;
+    bool key = op->p4 && strncmp(op->p4, "k(", 2) == 0;
+    if (!opcode) { /* one of a window function, a sorter, ...: P4 tells what it has */
+        program->asks = program->asks || (!key && asks(op->p4));
+        if (key && !lli_key_is_own(op->p4))
+            program->foreign = program->collates = true;
+        return;
+    }
+    if (opcode->flags & LLI_OP_CALLS) {
+        program->asks = program->asks || asks(op->p4);
+        program->foreign = program->foreign || !lli_function_is_cheap(op->p4);
+    }
+    if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||
+        ((opcode->flags & LLI_OP_KEYED) && !lli_key_is_own(op->p4)))
+        program->foreign = program->collates = true;
+}
+
 void lli_judge_add(struct lli_judge *judge, const struct lli_vdbe_op *op)
 {
     note_facts(judge, op);
     note_overwrites(judge, op);
+    const struct lli_opcode *opcode = lli_opcode_find(op->name);
+    note_code(judge, opcode, op);
     judge->in_sub = judge->in_sub || op->addr != judge->count;
     if (judge->in_sub) {
         refuse(judge,
                LLI_HAS_OPCODE); /* a trigger's rows; the Program that runs it was refused before */
         return;
     }
-    const struct lli_opcode *opcode = lli_opcode_find(op->name);
     if (!opcode) {
         refuse(judge, LLI_HAS_OPCODE);
     } else {

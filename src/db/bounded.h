@@ -32,7 +32,12 @@ struct lli_program {
         overwrites; /* may free or replace a stored row, whose size nobody knows before: see bounded.c */
     bool temp;      /* touches the TEMP database */
     bool attached; /* touches an attached database */
-    bool foreign;  /* has a function or a collation that is not on our list, whatever `why` says */
+    bool
+        foreign; /* has a function or a collation that is not on our list, whatever `why` says; in a
+                      trigger, too */
+    bool collates; /* ... a collation */
+    bool
+        asks; /* has a function that tells of the connection (changes(), ...) or reaches beyond the database */
     bool
         single; /* it halts behind its only row: bounded, and no ResultRow is followed by anything else */
     uint8_t why;    /* enum lli_unbounded: LLI_BOUNDED when it is bounded */

@@ -144,9 +144,17 @@ const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct l
     return &stmt->program;
 }
 
+const struct lli_program *lli_stmt_program_of_write(struct lli_stmtcache *cache,
+                                                    struct lli_stmt *stmt, uint32_t cookie)
+{
+    if (!lli_stmt_is_explained(stmt) || stmt->program.cookie != cookie)
+        keep(stmt, lli_explain(cache->db, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
+    return &stmt->program;
+}
+
 /* SQLite opens the TEMP database when somebody first creates or names something in it; until then it answers
  * every file control on it with an error. */
-static bool has_temp(sqlite3 *db)
+bool lli_has_temp(sqlite3 *db)
 {
     unsigned version;
     return lli_sq.file_control(db, "temp", SQLITE_FCNTL_DATA_VERSION, &version) != SQLITE_ERROR;
@@ -160,7 +168,8 @@ const struct lli_program *lli_stmt_program_hint(struct lli_stmtcache *cache, str
     if (is_fresh(stmt))
         return &stmt->program;
     struct lli_program program;
-    if (!stmt->cost || has_temp(cache->db) || !lli_cost_take_program(stmt->cost, cookie, &program))
+    if (!stmt->cost || lli_has_temp(cache->db) ||
+        !lli_cost_take_program(stmt->cost, cookie, &program))
         return lli_stmt_program(cache, stmt);
     keep(stmt, program, LLI_INSPECTED_SHARED);
     return &stmt->program;

@@ -28,8 +28,16 @@ bool lli_stmt_is_explained(const struct lli_stmt *stmt);
 const struct lli_program *lli_stmt_program_hint(struct lli_stmtcache *cache, struct lli_stmt *stmt,
                                                 uint32_t cookie);
 
+/* The program of a write, for who stands inside a transaction and to whom changes() means nothing. Looked at again when
+ * it was compiled for another schema than that of `cookie`, which the caller knows to be the file's and SQLite's. */
+const struct lli_program *lli_stmt_program_of_write(struct lli_stmtcache *cache,
+                                                    struct lli_stmt *stmt, uint32_t cookie);
+
 /* The schema cookie of "main", as the file has it now. Errors: LL_ESQL, LL_EBUSY, LL_ENOMEM. */
 ll_status lli_schema_cookie(struct lli_stmtcache *cache, uint32_t *ret_cookie);
+
+/* Whether the TEMP database was opened: without, there is nothing in it. */
+bool lli_has_temp(sqlite3 *db);
 
 /* Whether a read opens a virtual table. True when that is not known, and for every write. */
 bool lli_stmt_uses_vtab(struct lli_stmtcache *cache, struct lli_stmt *stmt);

@@ -26,6 +26,7 @@ struct lli_stmt {
     sqlite3_stmt *raw;          /* NULL for a text without a statement */
     enum lli_kind kind;
     bool cached, in_use, read_only, has_rows;
+    bool bulky;         /* its rows were once more than a group may hold (engine/run_group.c) */
     bool bound_numbers; /* set by who binds: nothing but numbers and NULL, since it was taken */
     enum lli_inspected inspected; /* where `program` comes from; see inspect.h */
     int inspected_at;             /* SQLite's counter of preparations when it was read */

@@ -37,6 +37,7 @@
 #include "engine/delay.h"
 #include "engine/engine.h"
 #include "engine/facts.h"
+#include "engine/group.h"
 #include "engine/run.h"
 #include "platform/clock.h"
 
@@ -145,6 +146,7 @@ static bool admits(const ll_conn *conn, const ll_request *request)
 static void fail_queued(ll_conn *conn, ll_request *mine)
 {
     struct lli_list failed, kept;
+    ll_writer *writer = NULL;
     lli_conn_pass_gate(conn); /* READY and in no line of a crew: it is this thread's */
     if (conn->turns.asked)
         lli_gate_give_back(&conn->turns);
@@ -155,6 +157,8 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
     while ((node = lli_list_pop(&conn->queue)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
         lli_list_push(lli_request_internal(request) ? &kept : &failed, node);
+        if (request->op == LLI_OP_GROUP)
+            writer = lli_group_ref(request->in.writer);
     }
     while ((node = lli_list_pop(&kept)) != NULL) /* these wait for the next worker */
         lli_list_push(&conn->queue, node);
@@ -174,6 +178,10 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
             lli_request_finish(request);
         }
         ll_request_unref(request);
+    }
+    if (writer) {
+        lli_group_strand(writer);
+        lli_group_unref(writer);
     }
 }
 
@@ -356,7 +364,7 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
-    int64_t total = open ? lli_db_total_changes(&conn->db) : 0;
+    int64_t total = open ? lli_db_total_changes(&conn->db) + lli_tally_total(conn) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
     bool writing = open && is_writing(conn, request, in_transaction, read);
@@ -381,7 +389,7 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
     return more;
 }
 
-static bool borrow(ll_conn *conn, ll_request *request, bool open)
+static bool borrow(ll_conn *conn, ll_request *request, bool open, bool waits)
 {
     lli_lock(&conn->mu);
     bool mine = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && !conn->closing &&
@@ -389,6 +397,7 @@ static bool borrow(ll_conn *conn, ll_request *request, bool open)
     if (mine) {
         lli_conn_set_mode(conn, LLI_CONN_OWNED);
         conn->current = request;
+        conn->snapshot.idle = !waits;
     }
     lli_unlock(&conn->mu);
     return mine;
@@ -396,12 +405,12 @@ static bool borrow(ll_conn *conn, ll_request *request, bool open)
 
 bool lli_conn_borrow(ll_conn *conn, ll_request *request)
 {
-    return borrow(conn, request, true);
+    return borrow(conn, request, true, false);
 }
 
 bool lli_conn_try_own(ll_conn *conn, ll_request *request)
 {
-    bool mine = borrow(conn, request, true);
+    bool mine = borrow(conn, request, true, false);
     if (mine)
         lli_conn_ref(conn);
     return mine;
@@ -409,7 +418,15 @@ bool lli_conn_try_own(ll_conn *conn, ll_request *request)
 
 bool lli_conn_try_own_new(ll_conn *conn, ll_request *request)
 {
-    bool mine = borrow(conn, request, false);
+    bool mine = borrow(conn, request, false, false);
+    if (mine)
+        lli_conn_ref(conn);
+    return mine;
+}
+
+bool lli_conn_try_own_waiting(ll_conn *conn, ll_request *request)
+{
+    bool mine = borrow(conn, request, true, true);
     if (mine)
         lli_conn_ref(conn);
     return mine;
@@ -427,9 +444,13 @@ void lli_conn_let_go(ll_conn *conn)
     lli_lock(&conn->mu);
     conn->current = NULL;
     bool more = !lli_list_empty(&conn->queue);
-    lli_conn_set_mode(conn, more ? LLI_CONN_READY : LLI_CONN_IDLE);
-    if (conn->asking > 0)
-        lli_cond_broadcast(&conn->poked);
+    if (more) {
+        lli_conn_set_mode(conn, LLI_CONN_READY);
+        if (conn->asking > 0)
+            lli_cond_broadcast(&conn->poked);
+    } else {
+        come_to_rest(conn);
+    }
     lli_unlock(&conn->mu);
     if (more)
         lli_conn_call_worker(conn, false);
@@ -557,8 +578,13 @@ bool lli_conn_run_one(ll_conn *conn)
         return false;
     atomic_fetch_add_explicit(&conn->crew->stats.runs, 1, memory_order_relaxed);
     uint64_t park_ns = LLI_NEVER;
-    if (run_alone(conn, request, &park_ns) == LLI_RUN_PARK)
+    enum lli_run_result result = run_alone(conn, request, &park_ns);
+    if (result == LLI_RUN_PARK)
         return lli_conn_park(conn, request, park_ns);
+    if (LLI_UNLIKELY(result == LLI_RUN_GROUPED)) {
+        lli_group_join(request);
+        return false;
+    }
     return lli_conn_complete(conn, request);
 }
 

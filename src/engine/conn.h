@@ -4,6 +4,7 @@
 
 #include "db/api.h"
 #include "db/db.h"
+#include "engine/fit.h"
 #include "engine/gate.h"
 #include "engine/request.h"
 #include "engine/worker.h"
@@ -111,6 +112,9 @@ struct ll_conn {
     int64_t cache_bytes; /* size of the page cache */
     uint64_t file_key;   /* names the file in the cost history */
 
+    struct lli_fit fit;      /* who may write for it: see fit.c */
+    struct lli_tally *tally; /* what others have written for it; NULL: SQLite's own counts serve */
+
     /* as gate.h says */
     struct lli_gate_seat seat;  /* the files it may write to */
     struct lli_gate_seat turns; /* the shared caches it may use; held while a request runs */
@@ -143,6 +147,8 @@ void lli_conn_yield(ll_conn *conn); /* OWNED -> READY, at the end of the line */
 bool lli_conn_try_own(ll_conn *conn, ll_request *request);
 /* ... or one that is to be opened, by the thread that has made it; */
 bool lli_conn_try_own_new(ll_conn *conn, ll_request *request);
+/* ... or one that waits elsewhere with this request (group.c): it does not look idle; */
+bool lli_conn_try_own_waiting(ll_conn *conn, ll_request *request);
 /* ... says, if it closes it, that nothing more is taken, */
 void lli_conn_set_closing(ll_conn *conn);
 /* ... and lets go of it when the request is done, */
@@ -169,6 +175,12 @@ bool lli_conn_complete(ll_conn *conn, ll_request *request);
 /* OWNED -> DELAYED if `delay` allows it and the queue does: true; else a worker gets it. `request` (may be
  * NULL) was tried and undone, and goes back to the front; it waits only if nobody stands behind it. */
 bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay);
+/* OWNED -> READY: a worker goes on with the request, which comes to the front. `begun`: it cannot be dropped. */
+void lli_conn_pass_on(ll_conn *conn, ll_request *request, bool begun);
+/* The owner puts a request that it has taken from elsewhere, RUNNING, at the end of its queue. */
+void lli_conn_queue_again(ll_conn *conn, ll_request *request);
+/* Whether it takes nothing more. Any thread. */
+bool lli_conn_is_closing(ll_conn *conn);
 /* DELAYED -> READY, if it is. */
 void lli_conn_release(ll_conn *conn);
 

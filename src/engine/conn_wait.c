@@ -77,6 +77,37 @@ bool lli_conn_put_back(ll_conn *conn, ll_request *request, bool delay)
     return waits;
 }
 
+void lli_conn_pass_on(ll_conn *conn, ll_request *request, bool begun)
+{
+    lli_lock(&conn->mu);
+    conn->current = NULL;
+    if (begun)
+        lli_request_park(request);
+    else
+        lli_request_requeue(request);
+    lli_list_push_front(&conn->queue, &request->queue_node);
+    lli_conn_set_mode(conn, LLI_CONN_READY);
+    lli_unlock(&conn->mu);
+    lli_conn_call_worker(conn, false);
+}
+
+void lli_conn_queue_again(ll_conn *conn, ll_request *request)
+{
+    lli_lock(&conn->mu);
+    lli_request_requeue(request);
+    lli_list_push(&conn->queue, &request->queue_node);
+    conn->needs_worker = true;
+    lli_unlock(&conn->mu);
+}
+
+bool lli_conn_is_closing(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool closing = conn->closing;
+    lli_unlock(&conn->mu);
+    return closing;
+}
+
 void lli_conn_release(ll_conn *conn)
 {
     lli_lock(&conn->mu);
@@ -121,6 +152,8 @@ void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
             missed = ll_request_ref(waiting);
     }
     bool wake = parked || conn->current;
+    if (conn->current && conn->current->writer) /* ... or for its turn to be written */
+        missed = ll_request_ref(conn->current);
     lli_unlock(&conn->mu);
     if (wake)
         lli_conn_unpark(conn);

@@ -205,7 +205,7 @@ void lli_facts_mind(ll_conn *conn, enum lli_kind kind)
     case LLI_KIND_PRAGMA_JOURNAL_MODE:
     case LLI_KIND_OTHER: /* ATTACH, DETACH, VACUUM, DDL */
         conn->facts_stale = true;
-        conn->cookie_known = false;
+        conn->cookie_known = conn->fit.known = false;
         break;
     default:
         conn->facts_stale = conn->facts_stale || adopted_first;

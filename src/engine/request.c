@@ -27,6 +27,7 @@
 #include "db/attempt.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
+#include "engine/group.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
 
@@ -218,6 +219,8 @@ void lli_request_stop(ll_request *request, enum lli_stop why)
         lli_stream_stop_waiter(request, why, drop);
         return;
     }
+    if (LLI_UNLIKELY(request->writer != NULL) && lli_group_stop(request, why))
+        return;
     if (!drop(request, why))
         lli_conn_poke(request->conn, request);
 }
@@ -354,6 +357,8 @@ void ll_request_unref(ll_request *request)
     lli_arena_done(&request->arena);
     if (request->op == LLI_OP_NEXT)
         lli_stream_unref(request->in.cursor);
+    if (request->writer)
+        lli_group_unref(request->writer);
     if (request->engine != request->conn->engine)
         lli_engine_unref(request->engine);
     lli_conn_unref(request->conn);

@@ -13,6 +13,7 @@
 #include <looplite/conn.h>
 #include <looplite/sqlite.h>
 #include <looplite/stmt.h>
+#include <looplite/writer.h>
 
 enum lli_op {
     LLI_OP_OPEN,
@@ -28,6 +29,7 @@ enum lli_op {
     LLI_OP_END,       /* end of a cursor */
     LLI_OP_UNPREPARE, /* end of a prepared handle */
     LLI_OP_AUTOCLOSE, /* close of a connection that nobody closed */
+    LLI_OP_GROUP,     /* a writer's next transaction */
     LLI_OP_LEND       /* a read that lends its rows: never in a queue */
 };
 
@@ -41,6 +43,13 @@ enum lli_request_state {
     LLI_REQUEST_STATES
 };
 
+/* Where a member of a group is. */
+enum lli_member_place {
+    LLI_PLACE_HOME,  /* with its own connection */
+    LLI_PLACE_LINE,  /* in the line of its writer: it has not begun */
+    LLI_PLACE_WRITER /* taken from it */
+};
+
 struct ll_request {
     /* fixed after submission */
     ll_engine *engine; /* a reference unless it is the connection's; NULL for internal ones */
@@ -51,6 +60,7 @@ struct ll_request {
     ll_done_fn done;
     void *user;
     uint64_t deadline_ns; /* LLI_NEVER: none */
+    ll_writer *writer;    /* a reference: it may be carried out by this one; NULL: none */
     bool
         loopable; /* asked for on its engine's loop, which may try it; the submitter, then the owner */
 
@@ -59,8 +69,11 @@ struct ll_request {
     atomic_uint state; /* moves by compare-and-swap; DONE is a release that publishes the results */
     atomic_uint stop;  /* enum lli_stop; relaxed, read by the guard */
 
-    /* under the lock of the queue it waits in: conn->mu, or cursor->mu for LLI_OP_NEXT */
+    /* under the lock of the queue it waits in: conn->mu, cursor->mu for LLI_OP_NEXT, or writer->mu */
     struct lli_node queue_node;
+
+    /* under writer->mu */
+    enum lli_member_place place;
 
     /* under engine->mu */
     enum lli_stop swept; /* the stop that the engine's end has sent it */
@@ -97,6 +110,7 @@ struct ll_request {
         } call;
         ll_cursor *cursor; /* LLI_OP_NEXT, LLI_OP_PUMP, LLI_OP_END */
         ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
+        ll_writer *writer; /* LLI_OP_GROUP */
     } in;
 
     /* kept between the runs of a request that was parked or handed over: the connection's owner */
@@ -110,6 +124,13 @@ struct ll_request {
     bool savepoint; /* an atomic executemany has opened its savepoint */
     uint64_t busy_until_ns; /* a lock is waited for until then */
     size_t position;        /* of a script: bytes done; of an open: pragmas done */
+    bool alone;             /* its connection runs it itself, although it has a writer */
+    struct {                /* by its writer; then the connection's owner */
+        bool ran;           /* it was stepped, and counts as the last statement of its connection */
+        bool answered;      /* the connection's owner only has to finish it */
+        unsigned char lost; /* how often its transaction was */
+        int64_t changes, total; /* what changes() is, and by how much total_changes() has grown */
+    } member;
 
     /* results: the owner until DONE, then anybody, except what is taken out, by one thread at a time */
     struct lli_error error;

@@ -21,6 +21,7 @@
 #include "db/sqlerror.h"
 #include "engine/engine.h"
 #include "engine/facts.h"
+#include "engine/group.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
@@ -306,8 +307,14 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
     case LLI_OP_UNPREPARE:
         lli_run_unprepare(conn, request);
         return LLI_RUN_DONE;
+    case LLI_OP_GROUP:
+        return lli_run_group(conn, request, ret_park_ns);
     default:
         break;
+    }
+    if (LLI_UNLIKELY(request->member.answered)) {
+        lli_group_apply(conn, request);
+        return LLI_RUN_DONE;
     }
     if (request->op == LLI_OP_OPEN)
         return lli_run_open(conn, request, ret_park_ns);
@@ -322,11 +329,14 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_own_install_guard(conn);
     switch (request->op) {
     case LLI_OP_SQL:
+        if (LLI_UNLIKELY(request->writer != NULL) && lli_group_admits(conn, request))
+            return LLI_RUN_GROUPED;
         if (!request->taken)
             lli_facts_before(conn, request);
         lli_facts_mind(conn, request->kind);
         return lli_run_sql(conn, request, ret_park_ns);
     case LLI_OP_MANY:
+        lli_facts_mind(conn, lli_classify(request->in.many.many.text, request->in.many.size));
         return lli_run_many(conn, request, ret_park_ns);
     case LLI_OP_SCRIPT:
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
@@ -335,7 +345,8 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
         lli_run_call(conn, request);
         return LLI_RUN_DONE;
-    case LLI_OP_PREPARE:
+    case LLI_OP_PREPARE: /* a PRAGMA may act while it is prepared */
+        lli_facts_mind(conn, lli_classify(request->in.sql.text, request->in.sql.size));
         return lli_run_prepare(conn, request, ret_park_ns);
     default:
         assert(false);
@@ -367,6 +378,9 @@ void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
         return;
     case LLI_OP_AUTOCLOSE:
         lli_conn_unref(conn);
+        return;
+    case LLI_OP_GROUP:
+        lli_group_unref(request->in.writer);
         return;
     default:
         ll_request_unref(request); /* the queue's; the engine still has one */

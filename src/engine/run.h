@@ -6,8 +6,9 @@
 #include "engine/conn.h"
 
 enum lli_run_result {
-    LLI_RUN_DONE, /* the results are set */
-    LLI_RUN_PARK, /* a lock was not free: run it again after *ret_park_ns */
+    LLI_RUN_DONE,    /* the results are set */
+    LLI_RUN_PARK,    /* a lock was not free: run it again after *ret_park_ns */
+    LLI_RUN_GROUPED, /* its writer is to have it, with the connection: lli_group_join() */
     /* only inside an attempt on the loop: */
     LLI_RUN_BOUNCED, /* a guard fired: nothing has happened, run it again on a worker */
     LLI_RUN_LIVE     /* the budget ended between two rows: a worker goes on with request->taken */
@@ -57,6 +58,12 @@ void lli_run_before_busy_pragma(ll_conn *conn);
 void lli_run_after_busy_pragma(ll_conn *conn);
 /* Whether the row just stepped to is the last one, as far as its program tells. Behind lli_stmt_columns(). */
 bool lli_run_is_last_row(const struct lli_stmt *stmt);
+/* Keeps the row that the statement stands on; notes its columns; drops the rows; forgets all of it, and the error, as
+ * if the request had not run. */
+ll_status lli_run_keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt);
+ll_status lli_run_note_columns(ll_request *request, struct lli_stmt *stmt);
+void lli_run_drop_rows(ll_request *request);
+void lli_run_forget(ll_request *request);
 /* Runs a text of ours to its end. */
 int lli_run_text(ll_conn *conn, const char *sql);
 

@@ -159,6 +159,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
             request->progress++;
     }
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
+    lli_tally_forget(conn);
     if (rc == SQLITE_DONE) {
         rc = end_savepoint(conn, request, false);
         if (rc == SQLITE_OK) {
@@ -219,6 +220,8 @@ static int run_script_statement(ll_conn *conn, ll_request *request, enum lli_kin
         }
         conn->db.guard.interruptible = read_only || (request->flags & LL_SUBMIT_INTERRUPT);
         while ((rc = lli_run_step(conn, stmt, read_only)) == SQLITE_ROW) {}
+        if (!read_only)
+            lli_tally_forget(conn);
         if (busy_pragma)
             lli_run_after_busy_pragma(conn);
         /* The error has to be read before the statement is finalised. */

@@ -134,6 +134,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     struct lli_node *node;
     if (conn->db.adopted)
         lli_own_wait_outside(conn);
+    lli_tally_leave(conn);
     while ((node = lli_list_first(&conn->streams)) != NULL)
         lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node));
     while ((node = lli_list_pop(&conn->prepared)) != NULL)

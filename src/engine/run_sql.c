@@ -32,7 +32,7 @@ static ll_batch *last_batch(const ll_request *request)
     return node ? LLI_CONTAINER_OF(node, ll_batch, node) : NULL;
 }
 
-static ll_status keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+ll_status lli_run_keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
 {
     ll_batch *batch = last_batch(request);
     if (!batch || batch->bytes >= WHOLE_BATCH_BYTES) {
@@ -46,11 +46,19 @@ static ll_status keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *s
     return lli_batch_add(batch, conn->db.handle, stmt->raw);
 }
 
-static void drop_rows(ll_request *request)
+void lli_run_drop_rows(ll_request *request)
 {
     struct lli_node *node;
     while ((node = lli_list_pop(&request->batches)) != NULL)
         ll_batch_free(LLI_CONTAINER_OF(node, ll_batch, node));
+}
+
+void lli_run_forget(ll_request *request)
+{
+    lli_run_drop_rows(request);
+    ll_columns_unref(request->columns);
+    request->columns = NULL;
+    lli_error_done(&request->error);
 }
 
 /* Whether the rows that came with the request are enough for a stream's first answer. */
@@ -113,7 +121,7 @@ enum stepped {
     STEPPED_BUDGET  /* in an attempt: its time is over, between two rows */
 };
 
-static ll_status note_columns(ll_request *request, struct lli_stmt *stmt)
+ll_status lli_run_note_columns(ll_request *request, struct lli_stmt *stmt)
 {
     ll_columns *columns;
     if (request->columns || !stmt->has_rows)
@@ -143,8 +151,8 @@ static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt
         until = lli_deadline_from(attempt ? attempt->begun_ns : lli_now_ns(), first_batch_ns);
     size_t rows = 0;
     while ((*ret_rc = lli_run_step(conn, stmt->raw, stmt->read_only)) == SQLITE_ROW) {
-        if (note_columns(request, stmt) != LL_OK ||
-            (keep && keep_row(conn, request, stmt) != LL_OK)) {
+        if (lli_run_note_columns(request, stmt) != LL_OK ||
+            (keep && lli_run_keep_row(conn, request, stmt) != LL_OK)) {
             *ret_rc = SQLITE_NOMEM;
             return STEPPED_END;
         }
@@ -158,7 +166,7 @@ static enum stepped step_all(ll_conn *conn, ll_request *request, struct lli_stmt
             lli_now_ns() >= attempt->deadline_ns)
             return stream ? STEPPED_STREAM : STEPPED_BUDGET;
     }
-    if (*ret_rc == SQLITE_DONE && note_columns(request, stmt) != LL_OK)
+    if (*ret_rc == SQLITE_DONE && lli_run_note_columns(request, stmt) != LL_OK)
         *ret_rc = SQLITE_NOMEM;
     return STEPPED_END;
 }
@@ -168,10 +176,7 @@ static void undo(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
 {
     if (stmt)
         lli_stmt_give(&conn->db.cache, stmt);
-    drop_rows(request);
-    ll_columns_unref(request->columns);
-    request->columns = NULL;
-    lli_error_done(&request->error);
+    lli_run_forget(request);
 }
 
 static bool bounced(const ll_conn *conn)
@@ -208,6 +213,8 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
 {
     int rc = SQLITE_OK;
     enum stepped stepped = step_all(conn, request, stmt, &rc);
+    if (LLI_UNLIKELY(conn->tally != NULL) && !stmt->read_only)
+        lli_tally_forget(conn);
     if (bounced(conn)) { /* whatever it returned */
         undo(conn, request, stmt);
         return LLI_RUN_BOUNCED;
@@ -254,7 +261,7 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
         request->outcome = LL_APPLIED; /* the rows before the error come before it */
         return LLI_RUN_DONE;
     }
-    drop_rows(request);
+    lli_run_drop_rows(request);
     return LLI_RUN_DONE;
 }
 

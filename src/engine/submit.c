@@ -6,6 +6,7 @@
 #include "engine/submit.h"
 
 #include "base/alloc.h"
+#include "engine/group.h"
 
 #include <string.h>
 
@@ -54,7 +55,8 @@ ll_status lli_submit(ll_request *request, ll_request **ret_request)
 {
     ll_status status = lli_engine_add(request->engine, request);
     if (status == LL_OK) {
-        status = lli_conn_enqueue(request->conn, request);
+        status = LLI_UNLIKELY(request->writer != NULL) ? lli_group_enqueue(request)
+                                                       : lli_conn_enqueue(request->conn, request);
         if (status != LL_OK)
             lli_engine_remove(request->engine, request);
     }

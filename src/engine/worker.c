@@ -420,6 +420,14 @@ void lli_crew_get_stats(struct lli_crew *crew, ll_stats *ret_stats)
     ret_stats->cache_waits = atomic_load_explicit(&crew->stats.cache_waits, memory_order_relaxed);
     ret_stats->threads_started = atomic_load_explicit(&crew->stats.threads_started,
                                                       memory_order_relaxed);
+    ret_stats->group_batches = atomic_load_explicit(&crew->stats.group_batches,
+                                                    memory_order_relaxed);
+    ret_stats->group_members = atomic_load_explicit(&crew->stats.group_members,
+                                                    memory_order_relaxed);
+    ret_stats->group_largest = atomic_load_explicit(&crew->stats.group_largest,
+                                                    memory_order_relaxed);
+    ret_stats->group_alone = atomic_load_explicit(&crew->stats.group_alone, memory_order_relaxed);
+    ret_stats->group_reruns = atomic_load_explicit(&crew->stats.group_reruns, memory_order_relaxed);
     lli_lock(&crew->mu);
     ret_stats->threads = crew->threads;
     ret_stats->threads_idle = crew->idle + crew->spinning;

@@ -21,7 +21,8 @@ struct lli_crew {
     atomic_uint refs;       /* engines, connections, threads; last unref is acq_rel */
     atomic_uint ready_hint; /* length of `ready`; relaxed, read by a spinning worker */
     struct {                /* relaxed: statistics */
-        _Atomic uint64_t runs, hops, parks, gate_waits, gate_gaps, cache_waits, threads_started;
+        _Atomic uint64_t runs, hops, parks, gate_waits, gate_gaps, cache_waits, threads_started,
+            group_batches, group_members, group_largest, group_alone, group_reruns;
     } stats;
 
     /* under mu */
