@@ -12,9 +12,8 @@ static bool ends_transaction(enum lli_kind kind)
     return kind == LLI_KIND_COMMIT || kind == LLI_KIND_ROLLBACK || kind == LLI_KIND_RELEASE;
 }
 
-/* The size of a text argument, checked. */
-static ll_status text_size(const char *text, size_t size, const char *caller, const char *name,
-                           size_t *ret_size)
+ll_status lli_exec_text_size(const char *text, size_t size, const char *caller, const char *name,
+                             size_t *ret_size)
 {
     if (!text)
         return lli_refuse(LL_EINVAL, "%s: %s is NULL", caller, name);
@@ -49,10 +48,10 @@ ll_status lli_exec_check(const ll_params *params, const char *caller)
     return check_names(params->names, params->count, caller);
 }
 
-ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
-                          const ll_submit *how, ll_request **ret_request, const char *caller)
+/* A request with all that `sql` says, nothing of it copied: on the loop nothing has to be. */
+static ll_status make(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, const ll_submit *how,
+                      ll_request **ret_request, const char *caller, ll_request **ret_new)
 {
-    size_t size = sql->size;
     LL_TRY(lli_exec_check(&sql->params, caller));
     if (sql->begin_before > LL_BEGIN_DEFAULT)
         return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
@@ -61,21 +60,36 @@ ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
     request->kind = kind;
     if (ends_transaction(request->kind))
         request->flags |= LL_SUBMIT_SHIELD;
-    request->in.sql.size = size;
+    request->in.sql.size = sql->size;
     request->in.sql.flags = sql->flags;
     request->in.sql.begin_before = sql->begin_before;
     request->in.sql.first_rows = sql->first_rows;
-    /* On the loop nothing has to be copied. */
     request->in.sql.text = sql->text;
     request->in.sql.params = sql->params;
-    enum lli_inline tried = lli_inline_try(request);
-    if (tried == LLI_INLINE_DONE)
-        return lli_submit_finished(request, true, ret_request);
-    if (lli_submit_text(request, sql->text, size, &request->in.sql.text) != LL_OK ||
+    *ret_new = request;
+    return LL_OK;
+}
+
+static ll_status copy(ll_request *request, const ll_sql *sql)
+{
+    if (lli_submit_text(request, sql->text, sql->size, &request->in.sql.text) != LL_OK ||
         lli_submit_values(request, sql->params.values, sql->params.count,
                           &request->in.sql.params.values) != LL_OK ||
         lli_submit_names(request, sql->params.names, sql->params.count,
-                         &request->in.sql.params.names) != LL_OK) {
+                         &request->in.sql.params.names) != LL_OK)
+        return LL_ENOMEM;
+    return LL_OK;
+}
+
+ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
+                          const ll_submit *how, ll_request **ret_request, const char *caller)
+{
+    ll_request *request;
+    LL_TRY(make(conn, sql, kind, how, ret_request, caller, &request));
+    enum lli_inline tried = lli_inline_try(request);
+    if (tried == LLI_INLINE_DONE)
+        return lli_submit_finished(request, true, ret_request);
+    if (copy(request, sql) != LL_OK) {
         if (tried == LLI_INLINE_BOUNCED)
             lli_inline_release(request);
         return no_memory(request, caller);
@@ -85,12 +99,23 @@ ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
     return lli_submit(request, ret_request);
 }
 
+ll_status lli_exec_new(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, const ll_submit *how,
+                       ll_request **ret_request, const char *caller, ll_request **ret_new)
+{
+    ll_request *request;
+    LL_TRY(make(conn, sql, kind, how, ret_request, caller, &request));
+    if (copy(request, sql) != LL_OK)
+        return no_memory(request, caller);
+    *ret_new = request;
+    return LL_OK;
+}
+
 /* `name`: what the caller calls the text. */
 static ll_status submit(ll_conn *conn, const ll_sql *sql, const ll_submit *how,
                         ll_request **ret_request, const char *caller, const char *name)
 {
     ll_sql checked = *sql;
-    LL_TRY(text_size(sql->text, sql->size, caller, name, &checked.size));
+    LL_TRY(lli_exec_text_size(sql->text, sql->size, caller, name, &checked.size));
     return lli_exec_submit(conn, &checked, lli_classify(checked.text, checked.size), how,
                            ret_request, caller);
 }
@@ -139,7 +164,7 @@ ll_status ll_exec_many(ll_conn *conn, const ll_many *many, const ll_submit *how,
     if (!many)
         return lli_refuse(LL_EINVAL, "%s: many is NULL", caller);
     size_t size, cells;
-    LL_TRY(text_size(many->text, many->size, caller, "many->text", &size));
+    LL_TRY(lli_exec_text_size(many->text, many->size, caller, "many->text", &size));
     if (__builtin_mul_overflow(many->rows, many->width, &cells))
         return lli_refuse(LL_EINVAL, "%s: %zu rows of %zu values are too many", caller, many->rows,
                           many->width);
@@ -162,7 +187,7 @@ ll_status ll_script(ll_conn *conn, const char *text, size_t size, bool commit_fi
                     const ll_submit *how, ll_request **ret_request)
 {
     static const char caller[] = "ll_script";
-    LL_TRY(text_size(text, size, caller, "text", &size));
+    LL_TRY(lli_exec_text_size(text, size, caller, "text", &size));
     ll_request *request;
     LL_TRY(lli_submit_new(conn, LLI_OP_SCRIPT, how, ret_request, caller, &request));
     request->in.script.size = size;
