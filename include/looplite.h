@@ -49,6 +49,7 @@
 #include <looplite/cursor.h>
 #include <looplite/engine.h>
 #include <looplite/info.h>
+#include <looplite/pool.h>
 #include <looplite/request.h>
 #include <looplite/row.h>
 #include <looplite/stats.h>

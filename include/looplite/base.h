@@ -25,19 +25,23 @@ extern "C" {
 
 /* What a function or a request came to. Zero and above: fine. Below zero: an error. */
 typedef enum ll_status {
-    LL_OK = 0,           /* done */
-    LL_PENDING = 1,      /* accepted; the callback will tell */
-    LL_ENOMEM = -1,      /* out of memory */
-    LL_EINVAL = -2,      /* an argument is wrong; the message names it */
-    LL_ESQL = -3,        /* SQLite said no; ll_error.sqlite_code holds its extended code */
-    LL_EBUSY = -4,       /* the database stayed locked for longer than the busy timeout */
-    LL_ETIMEOUT = -5,    /* the request's own deadline passed */
-    LL_ECANCELLED = -6,  /* ll_request_cancel() */
-    LL_ECLOSED = -7,     /* the connection or the cursor is closed, or never opened */
-    LL_EFORK = -8,       /* made before fork(), used in the child */
-    LL_ESYS = -9,        /* the operating system said no; ll_error.sys_errno holds errno */
-    LL_EPARAM = -10,     /* parameters do not fit the statement: number, name or type */
-    LL_ESTATEMENTS = -11 /* more than one statement where one was expected */
+    LL_OK = 0,            /* done */
+    LL_PENDING = 1,       /* accepted; the callback will tell */
+    LL_ENOMEM = -1,       /* out of memory */
+    LL_EINVAL = -2,       /* an argument is wrong; the message names it */
+    LL_ESQL = -3,         /* SQLite said no; ll_error.sqlite_code holds its extended code */
+    LL_EBUSY = -4,        /* the database stayed locked for longer than the busy timeout */
+    LL_ETIMEOUT = -5,     /* the request's own deadline passed */
+    LL_ECANCELLED = -6,   /* ll_request_cancel() */
+    LL_ECLOSED = -7,      /* the connection or the cursor is closed, or never opened */
+    LL_EFORK = -8,        /* made before fork(), used in the child */
+    LL_ESYS = -9,         /* the operating system said no; ll_error.sys_errno holds errno */
+    LL_EPARAM = -10,      /* parameters do not fit the statement: number, name or type */
+    LL_ESTATEMENTS = -11, /* more than one statement where one was expected */
+    LL_EEXHAUSTED =
+        -12,           /* all connections of the pool are out, for longer than one was waited for */
+    LL_EABORTED = -13, /* the transaction was rolled back by an error; it has to be ended first */
+    LL_ENEEDSLEASE = -14 /* the statement needs a connection of its own: ll_pool_acquire() */
 } ll_status;
 
 /* What became of the work, whatever the status. */

@@ -27,6 +27,9 @@ static const struct {
     {LL_ESYS, "LL_ESYS", "the operating system reported an error"},
     {LL_EPARAM, "LL_EPARAM", "the parameters do not fit the statement"},
     {LL_ESTATEMENTS, "LL_ESTATEMENTS", "more than one statement was given where one is expected"},
+    {LL_EEXHAUSTED, "LL_EEXHAUSTED", "all connections of the pool are out"},
+    {LL_EABORTED, "LL_EABORTED", "the transaction was rolled back by an error and has to be ended"},
+    {LL_ENEEDSLEASE, "LL_ENEEDSLEASE", "the statement needs a connection of its own"},
 };
 
 static _Thread_local char last_error[512];

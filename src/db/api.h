@@ -87,6 +87,7 @@
     X(0, int, file_control, (sqlite3 *, const char *, int, void *))                               \
     X(0, int, db_status, (sqlite3 *, int, int *, int *, int))                                     \
     X(0, int, db_cacheflush, (sqlite3 *))                                                         \
+    X(0, int, wal_checkpoint_v2, (sqlite3 *, const char *, int, int *, int *))                    \
     X(3039000, const char *, db_name, (sqlite3 *, int))                                           \
     X(0, void, free, (void *))
 

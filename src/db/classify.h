@@ -21,6 +21,17 @@ enum lli_kind {
 
 enum lli_kind lli_classify(const char *sql, size_t size);
 
+/* Why a statement needs a connection that nobody else uses, in words: it begins or ends a transaction, leaves
+ * something behind on the connection, or asks for what was done there before. NULL: any connection will do. On the
+ * safe side: a table with the name of such a function is taken for one. */
+const char *lli_classify_own(const char *sql, size_t size);
+/* Whether a statement may leave a setting, a temporary object or an attached file behind. */
+bool lli_classify_may_stay(const char *sql, size_t size);
+/* Whether a statement only reads. On the safe side: WITH and a word that a write has is none. */
+bool lli_classify_reads(const char *sql, size_t size);
+/* Of a ROLLBACK: whether it is of the whole transaction, not to a savepoint. */
+bool lli_classify_rolls_all_back(const char *sql, size_t size);
+
 /* The offset behind white space and comments. */
 size_t lli_skip_blank(const char *sql, size_t size);
 

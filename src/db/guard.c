@@ -40,8 +40,10 @@ enum lli_stop lli_guard_check(const struct lli_guard *guard)
         stop = (enum lli_stop)atomic_load_explicit(guard->stop, memory_order_relaxed);
     if (stop == LLI_STOP_INTERRUPT || stop == LLI_STOP_CLOSE)
         return stop;
-    if (!guard->interruptible)
+    if (!guard->interruptible && !guard->deadline_breaks)
         return LLI_STOP_NONE;
+    if (!guard->interruptible && stop == LLI_STOP_CANCEL)
+        stop = LLI_STOP_NONE;
     if (stop == LLI_STOP_NONE && guard->deadline_ns != LLI_NEVER &&
         lli_now_ns() >= guard->deadline_ns)
         stop = LLI_STOP_DEADLINE;

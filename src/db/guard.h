@@ -25,6 +25,7 @@ struct lli_guard {
     uint64_t deadline_ns;    /* LLI_NEVER: none */
     uint64_t busy_until_ns;  /* how long a lock may be waited for */
     bool interruptible;      /* cancel and deadline stop it (a read, or a write that may be) */
+    bool deadline_breaks;    /* ... or the deadline alone does */
     bool committing;         /* a COMMIT runs: nothing but giving up the lock ends it */
     /* Waits `span_ns`, or until the request is stopped; used only while the connection holds the write
      * lock. False: give up. */

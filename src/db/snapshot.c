@@ -131,6 +131,20 @@ static bool copy_state(const volatile uint32_t *index, struct lli_wal_state *ret
     return header.version == WAL_INDEX_VERSION && header.is_init && unchanged(index, ret_state);
 }
 
+bool lli_snapshot_frames(const struct lli_vfs_file *file, uint32_t *ret_frames,
+                         uint32_t *ret_filled)
+{
+    struct lli_wal_state state;
+    struct wal_index_header header;
+    const volatile uint32_t *index = lli_vfs_wal_index(file);
+    if (!index || !copy_state(index, &state))
+        return false;
+    memcpy(&header, state.header, sizeof header);
+    *ret_frames = header.max_frame;
+    *ret_filled = state.backfilled < header.max_frame ? state.backfilled : header.max_frame;
+    return true;
+}
+
 static bool is_long(const struct lli_wal_state *state)
 {
     struct wal_index_header header;

@@ -55,6 +55,11 @@ void lli_snapshot_release(struct lli_db *db);
 /* Lets go of it and finalises its statement, for close; none is allowed any more. */
 void lli_snapshot_done(struct lli_db *db);
 
+/* How many frames the WAL of a file has, as the wal-index says it, and how many of them are in the database by now.
+ * False: it has none, or it is being written. Owner of the connection that has the file open. */
+bool lli_snapshot_frames(const struct lli_vfs_file *file, uint32_t *ret_frames,
+                         uint32_t *ret_filled);
+
 static inline bool lli_snapshot_held(const struct lli_snapshot *snapshot)
 {
     return snapshot->held;

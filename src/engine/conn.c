@@ -62,6 +62,7 @@ static const struct lli_sm machine = {"connection", mode_names, mode_moves, LLI_
 void lli_conn_set_mode(ll_conn *conn, enum lli_conn_mode mode)
 {
     conn->mode = (enum lli_conn_mode)lli_sm_move(&machine, conn, conn->mode, mode);
+    atomic_store_explicit(&conn->tenant.resting, mode == LLI_CONN_IDLE, memory_order_relaxed);
 }
 
 /* Waits inside SQLite, holding the write lock. */
@@ -96,6 +97,7 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
     conn->seat.conn = conn->turns.conn = conn;
+    atomic_init(&conn->tenant.resting, true);
     lli_request_init_internal(&conn->autoclose, conn, LLI_OP_AUTOCLOSE);
     conn->db.guard.point = conn->crew->point;
     conn->db.guard.point_arg = conn->crew->point_arg;
@@ -120,6 +122,8 @@ void lli_conn_unref(ll_conn *conn)
         return;
     assert(conn->seat.count == 0 && conn->turns.count == 0);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
+    if (conn->tenant.landlord)
+        conn->tenant.landlord->gone(conn->tenant.arg);
     if (conn->adopt.release)
         conn->adopt.release(conn->adopt.arg);
     lli_error_done(&conn->open_error);
@@ -320,6 +324,26 @@ void lli_conn_kick(ll_conn *conn)
         lli_conn_call_worker(conn, false);
 }
 
+void lli_conn_enqueue_waited(ll_conn *conn, ll_request *request)
+{
+    ll_status status = lli_conn_enqueue(conn, request);
+    /* (Without a thread it was claimed already; closed, somebody else may have dropped it.) */
+    if (status == LL_OK || (status == LL_ECLOSED && !lli_request_claim(request)))
+        return;
+    lli_error_set(&request->error, status, "%s", ll_last_error());
+    request->outcome = LL_NOT_APPLIED;
+    lli_request_finish(request);
+}
+
+bool lli_conn_begin_close(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool mine = !conn->autoclosing;
+    conn->closing = conn->autoclosing = true;
+    lli_unlock(&conn->mu);
+    return mine;
+}
+
 void lli_conn_own(ll_conn *conn)
 {
     lli_lock(&conn->mu);
@@ -358,6 +382,13 @@ static bool is_writing(const ll_conn *conn, const ll_request *request, bool in_t
     return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE;
 }
 
+/* It was let go, and the caller still has a reference: its pool may have use for it. */
+static void tell_rested(ll_conn *conn)
+{
+    if (LLI_UNLIKELY(conn->tenant.landlord != NULL))
+        conn->tenant.landlord->rested(conn->tenant.arg);
+}
+
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
  * queued. False: it is no longer ours. `read` as lli_conn_return(). */
 static bool settle(ll_conn *conn, ll_request *request, bool read)
@@ -372,6 +403,8 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
         lli_gate_give_back(&conn->seat);
     if (!writing)
         conn->cookie_known = conn->cache_is_flushed = conn->cache_is_full = false;
+    if (LLI_UNLIKELY(conn->tenant.pooled) && open)
+        lli_tenant_note(conn, request, in_transaction, writing);
     lli_lock(&conn->mu);
     conn->current = NULL;
     conn->writing = writing;
@@ -452,18 +485,22 @@ void lli_conn_let_go(ll_conn *conn)
         come_to_rest(conn);
     }
     lli_unlock(&conn->mu);
-    if (more)
+    if (more) {
         lli_conn_call_worker(conn, false);
-    else
+    } else {
+        tell_rested(conn);
         lli_conn_unref(conn);
+    }
 }
 
 void lli_conn_disown(ll_conn *conn, ll_request *request)
 {
-    if (settle(conn, request, false))
+    if (settle(conn, request, false)) {
         (void)lli_conn_put_back(conn, NULL, false); /* others came meanwhile, from other threads */
-    else
+    } else {
+        tell_rested(conn);
         lli_conn_unref(conn);
+    }
 }
 
 void lli_conn_return(ll_conn *conn, ll_request *request, bool read)
@@ -471,6 +508,8 @@ void lli_conn_return(ll_conn *conn, ll_request *request, bool read)
     if (settle(conn, request, read)) {
         lli_conn_ref(conn); /* the line's */
         (void)lli_conn_put_back(conn, NULL, false);
+    } else {
+        tell_rested(conn); /* (the request has a reference) */
     }
 }
 
@@ -530,8 +569,10 @@ static ll_request *next_request(ll_conn *conn, const ll_engine *loop)
             dropped = request;
         }
         lli_unlock(&conn->mu);
-        if (!request)
+        if (!request) {
+            tell_rested(conn);
             lli_conn_unref(conn);
+        }
         if (!dropped)
             return request;
         if (dropped->taken) /* handed over live, and dropped before a worker came */
@@ -593,8 +634,10 @@ bool lli_conn_complete(ll_conn *conn, ll_request *request)
     enum lli_op op = request->op;
     bool more = settle(conn, request, false);
     /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
-    if (!more)
+    if (!more) {
+        tell_rested(conn);
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */
+    }
     lli_run_end(conn, request, op);
     return more;
 }
@@ -628,7 +671,8 @@ bool lli_conn_is_at_rest(ll_conn *conn)
 {
     lli_lock(&conn->mu);
     bool rest = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) &&
-                conn->snapshot.open && !conn->snapshot.in_transaction && !conn->closing;
+                conn->snapshot.open && !conn->snapshot.in_transaction && !conn->closing &&
+                !conn->tenant.aborted;
     /* An adopted handle may be used beside us: what it says now counts. Nobody else closes it. */
     if (rest && conn->db.adopted)
         rest = lli_sq.get_autocommit(conn->db.handle) != 0;

@@ -7,6 +7,7 @@
 #include "engine/fit.h"
 #include "engine/gate.h"
 #include "engine/request.h"
+#include "engine/tenant.h"
 #include "engine/worker.h"
 #include "platform/nowait.h"
 
@@ -119,6 +120,8 @@ struct ll_conn {
     struct lli_gate_seat seat;  /* the files it may write to */
     struct lli_gate_seat turns; /* the shared caches it may use; held while a request runs */
 
+    struct lli_tenant tenant; /* as tenant.h says: what it is to its pool, if it has one */
+
     ll_request autoclose; /* in place, so that the last close needs no memory */
 };
 
@@ -134,7 +137,11 @@ ll_status lli_conn_enqueue(ll_conn *conn, ll_request *request);
 void lli_conn_autoclose(ll_conn *conn);
 /* Calls a worker for what was left queued when none could be started. */
 void lli_conn_kick(ll_conn *conn);
-
+/* A request that has waited elsewhere, with `conn` set to this one by now. What cannot be queued is finished with
+ * the error. */
+void lli_conn_enqueue_waited(ll_conn *conn, ll_request *request);
+/* For a close that is no request: nothing more is admitted. False: it closes by itself already. */
+bool lli_conn_begin_close(ll_conn *conn);
 /* Moves of whoever takes the connection from the line. */
 void lli_conn_own(ll_conn *conn); /* READY -> OWNED */
 void lli_conn_run(

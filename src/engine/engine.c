@@ -151,6 +151,19 @@ void lli_engine_remove(ll_engine *engine, ll_request *request)
     ll_request_unref(request);
 }
 
+void lli_engine_move_deadline(ll_engine *engine, ll_request *request, uint64_t deadline_ns)
+{
+    lli_lock(&engine->mu);
+    lli_timer_disarm(&engine->deadlines, &request->timer);
+    if (lli_node_linked(&request->engine_node) && deadline_ns != LLI_NEVER &&
+        lli_timers_reserve(&engine->deadlines, engine->deadlines.count + 1) == LL_OK) {
+        lli_timer_arm(&engine->deadlines, &request->timer, deadline_ns);
+        if (deadline_ns < engine->pollset.timer_due)
+            lli_pollset_set_timer(&engine->pollset, deadline_ns);
+    }
+    lli_unlock(&engine->mu);
+}
+
 static void count_end(ll_engine *engine, const ll_request *request)
 {
     switch (request->error.pub.status) {

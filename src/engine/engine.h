@@ -76,6 +76,9 @@ ll_status lli_engine_check(const ll_engine *engine, const char *caller);
 ll_status lli_engine_add(ll_engine *engine, ll_request *request);
 /* Takes it back when it could not be queued. */
 void lli_engine_remove(ll_engine *engine, ll_request *request);
+/* Gives an accepted request another deadline (LLI_NEVER: none); one that has none may be left without, if there is no
+ * memory. Does nothing if it is delivered. Any thread. */
+void lli_engine_move_deadline(ll_engine *engine, ll_request *request, uint64_t deadline_ns);
 /* Hands over a finished request. Any thread; the caller keeps its own reference. */
 void lli_engine_post(ll_engine *engine, ll_request *request);
 /* Counts a request that finished inside its submission; `here`: on the engine's loop. */

@@ -49,7 +49,9 @@ static ll_status add_gates(ll_conn *conn, const char *schema, bool may_share,
     if (!lli_vfs_file_facts(conn->db.handle, schema, &facts))
         return LL_OK;
     uint64_t cache = (uint64_t)(uintptr_t)facts.pager;
-    if (facts.file && !facts.memory)
+    if (facts.memory && conn->tenant.memory_key != 0 && strcmp(schema, "main") == 0)
+        LL_TRY(lli_gate_join(seat, LLI_GATE_CACHE, conn->tenant.memory_key, NULL));
+    else if (facts.file && !facts.memory)
         LL_TRY(lli_gate_join(seat, facts.device, facts.inode, schema));
     else if (may_share && cache != 0)
         LL_TRY(lli_gate_join(seat, LLI_GATE_CACHE, cache, NULL));

@@ -284,7 +284,8 @@ enum lli_inline lli_inline_try_owned(ll_request *request)
 {
     ll_conn *conn = request->conn;
     ll_engine *engine = request->engine;
-    bool able = conn->can_inline && !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) &&
+    bool able = conn->can_inline && !conn->tenant.aborted &&
+                !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) &&
                 lli_delay_may_miss(engine, conn);
     sqlite3_mutex *mutex = able ? conn->db.mutex : NULL;
     if (!mutex || lli_sq.mutex_try(mutex) != SQLITE_OK) {

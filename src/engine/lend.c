@@ -98,7 +98,7 @@ static bool read(ll_stmt *handle, struct lli_stmt *stmt, const ll_params *params
 /* Whether it may run here, as far as is known without asking SQLite. */
 static bool is_known(const ll_conn *conn, const struct lli_stmt *stmt, const ll_params *params)
 {
-    return stmt && !stmt->in_use && conn->can_inline &&
+    return stmt && !stmt->in_use && conn->can_inline && !conn->tenant.aborted &&
            !lli_own_has(conn, LLI_OWN_ANYTHING | LLI_OWN_TOUCHED) && lli_inline_is_read(stmt) &&
            lli_stmt_is_explained(stmt) &&
            lli_inline_admits_read(conn, stmt, &stmt->program, params);

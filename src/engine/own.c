@@ -43,12 +43,14 @@ static void disarm(ll_conn *conn)
     lli_guard_arm(guard);
     guard->stop = NULL;
     guard->deadline_ns = LLI_NEVER;
-    guard->interruptible = guard->committing = false;
+    guard->interruptible = guard->deadline_breaks = guard->committing = false;
 }
 
 bool lli_own_lock(ll_conn *conn, enum lli_op op)
 {
-    if (!conn->db.adopted || !conn->db.handle || op == LLI_OP_CLOSE || op == LLI_OP_AUTOCLOSE)
+    /* (A chore is a pool's, when nobody else has the connection, and may close it.) */
+    if (!conn->db.adopted || !conn->db.handle || op == LLI_OP_CLOSE || op == LLI_OP_AUTOCLOSE ||
+        op == LLI_OP_CHORE)
         return false;
     lli_sq.mutex_enter(lli_sq.db_mutex(conn->db.handle));
     conn->inside++;

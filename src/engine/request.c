@@ -76,6 +76,8 @@ ll_request *lli_request_new(ll_engine *engine, ll_conn *conn, enum lli_op op, co
         if (LLI_UNLIKELY(how->flags & LL_SUBMIT_TIMED))
             request->timing.submitted_ns = lli_now_ns();
     }
+    if (LLI_UNLIKELY(conn->tenant.operation_timeout_ns > 0))
+        lli_tenant_limit(conn, request);
     lli_live(+1);
     return request;
 }
@@ -94,6 +96,8 @@ void lli_request_init_internal(ll_request *request, ll_conn *conn, enum lli_op o
 void lli_request_enqueued(ll_request *request)
 {
     unsigned from = state_of(request);
+    if (LLI_UNLIKELY(request->wait != NULL) && from != LLI_REQUEST_NEW)
+        return; /* it stood in another line: QUEUED, or dropped since */
     assert(from == LLI_REQUEST_NEW || lli_request_internal(request));
     bool moved = move(request, from, LLI_REQUEST_QUEUED);
     assert(moved);
@@ -171,7 +175,10 @@ void lli_request_set_stopped(ll_request *request, enum lli_stop why, bool change
 {
     switch (why) {
     case LLI_STOP_DEADLINE:
-        lli_error_set(&request->error, LL_ETIMEOUT, "the deadline of the request has passed");
+        lli_error_set(&request->error, LL_ETIMEOUT,
+                      request->flags & LLI_SUBMIT_BREAKS
+                          ? "the statement took longer than the operation timeout of its pool"
+                          : "the deadline of the request has passed");
         break;
     case LLI_STOP_INTERRUPT:
         lli_error_set(&request->error, LL_ESQL, "interrupted");
@@ -214,6 +221,8 @@ void lli_request_stop(ll_request *request, enum lli_stop why)
         atomic_compare_exchange_strong_explicit(&request->stop, &none, why, memory_order_relaxed,
                                                 memory_order_relaxed);
     if (request->op == LLI_OP_CLOSE) /* a close always happens */
+        return;
+    if (LLI_UNLIKELY(request->wait != NULL) && request->wait->stop(request, why))
         return;
     if (request->op == LLI_OP_NEXT) {
         lli_stream_stop_waiter(request, why, drop);
@@ -346,6 +355,8 @@ void ll_request_unref(ll_request *request)
         return;
     if (lli_engine_foreign(request->engine))
         return; /* in the child of a fork: the parent's memory is left alone */
+    if (LLI_UNLIKELY(request->wait != NULL))
+        request->wait->gone(request);
     struct lli_node *node;
     while ((node = lli_list_pop(&request->batches)) != NULL)
         ll_batch_free(LLI_CONTAINER_OF(node, ll_batch, node));

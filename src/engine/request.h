@@ -24,12 +24,14 @@ enum lli_op {
     LLI_OP_CALL,
     LLI_OP_PREPARE,
     LLI_OP_NEXT, /* waits at a cursor, never in a connection's queue */
+    LLI_OP_WAIT, /* waits at something of the layer above (lli_wait_ops), never in a connection's queue */
     /* internal: nobody is told, they lie inside the object they serve and need no memory */
     LLI_OP_PUMP,      /* a cursor's next batch */
     LLI_OP_END,       /* end of a cursor */
     LLI_OP_UNPREPARE, /* end of a prepared handle */
     LLI_OP_AUTOCLOSE, /* close of a connection that nobody closed */
     LLI_OP_GROUP,     /* a writer's next transaction */
+    LLI_OP_CHORE,     /* what the layer above does with a connection of its own: in.chore */
     LLI_OP_LEND       /* a read that lends its rows: never in a queue */
 };
 
@@ -50,10 +52,27 @@ enum lli_member_place {
     LLI_PLACE_WRITER /* taken from it */
 };
 
+enum {
+    /* in ll_request.flags, beside LL_SUBMIT_*: its deadline ends it even while it writes */
+    LLI_SUBMIT_BREAKS = 1u << 31
+};
+
+/* For a request that waits, or once waited, at something of the layer above. */
+struct lli_wait_ops {
+    /* It is stopped. True: that is dealt with; false: it does not wait there any more. Any thread. */
+    bool (*stop)(ll_request *request, enum lli_stop why);
+    /* Its memory goes. Any thread. */
+    void (*gone)(ll_request *request);
+};
+
 struct ll_request {
     /* fixed after submission */
     ll_engine *engine; /* a reference unless it is the connection's; NULL for internal ones */
-    ll_conn *conn;     /* a reference; internal ones lie inside something that has one */
+    ll_conn
+        *conn; /* a reference; internal ones lie inside something that has one. One that waits for a
+                          connection of a pool has another one's until it gets it, under the pool's mutex */
+    const struct lli_wait_ops *wait; /* NULL: it never waits so */
+    void *waits_for, *extra;         /* for `wait` */
     enum lli_op op;
     enum lli_kind kind; /* of LLI_OP_SQL, by its first word */
     unsigned flags;     /* LL_SUBMIT_* */
@@ -108,6 +127,12 @@ struct ll_request {
             ll_call_fn call;
             void *arg;
         } call;
+        struct {
+            int (*run)(ll_conn *, ll_request *,
+                       uint64_t *ret_park_ns); /* enum lli_run_result; owner */
+            void (*end)(ll_conn *,
+                        ll_request *); /* it has run; the connection is let go. Any thread */
+        } chore;
         ll_cursor *cursor; /* LLI_OP_NEXT, LLI_OP_PUMP, LLI_OP_END */
         ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
         ll_writer *writer; /* LLI_OP_GROUP */
@@ -160,7 +185,7 @@ bool lli_request_claim(ll_request *request);
 void lli_request_requeue(ll_request *request);
 /* RUNNING -> PARKED. */
 void lli_request_park(ll_request *request);
-/* NEW -> QUEUED. */
+/* NEW -> QUEUED; one that has waited elsewhere is QUEUED already, or finished. */
 void lli_request_enqueued(ll_request *request);
 /* RUNNING -> DONE, and the engine is told. The results must be set; the caller keeps its reference. */
 void lli_request_finish(ll_request *request);

@@ -44,6 +44,8 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
     guard->stop = &request->stop;
     guard->deadline_ns = request->flags & LL_SUBMIT_SHIELD ? LLI_NEVER : request->deadline_ns;
     guard->interruptible = interruptible;
+    guard->deadline_breaks = (request->flags & (LLI_SUBMIT_BREAKS | LL_SUBMIT_SHIELD)) ==
+                             LLI_SUBMIT_BREAKS;
     guard->committing = committing;
     lli_request_time_begin(request);
     if (!request->started) {
@@ -309,6 +311,8 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         return LLI_RUN_DONE;
     case LLI_OP_GROUP:
         return lli_run_group(conn, request, ret_park_ns);
+    case LLI_OP_CHORE:
+        return (enum lli_run_result)request->in.chore.run(conn, request, ret_park_ns);
     default:
         break;
     }
@@ -324,6 +328,8 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         return LLI_RUN_DONE;
     }
     if (!can_serve(conn, request))
+        return LLI_RUN_DONE;
+    if (LLI_UNLIKELY(conn->tenant.pooled) && !lli_tenant_admits(conn, request))
         return LLI_RUN_DONE;
     if (conn->db.adopted) /* its owner may have put other handlers there meanwhile */
         lli_own_install_guard(conn);
@@ -381,6 +387,9 @@ void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
         return;
     case LLI_OP_GROUP:
         lli_group_unref(request->in.writer);
+        return;
+    case LLI_OP_CHORE:
+        request->in.chore.end(conn, request);
         return;
     default:
         ll_request_unref(request); /* the queue's; the engine still has one */

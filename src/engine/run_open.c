@@ -136,7 +136,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
         lli_own_wait_outside(conn);
     lli_tally_leave(conn);
     while ((node = lli_list_first(&conn->streams)) != NULL)
-        lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node));
+        lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node), "the connection was closed");
     while ((node = lli_list_pop(&conn->prepared)) != NULL)
         LLI_CONTAINER_OF(node, ll_stmt, node)->pinned = NULL;
     if (conn->db.handle) {
@@ -193,6 +193,7 @@ enum lli_run_result lli_run_prepare(ll_conn *conn, ll_request *request, uint64_t
     handle->size = request->in.sql.size;
     handle->parameters = stmt->raw ? (size_t)lli_sq.bind_parameter_count(stmt->raw) : 0;
     handle->kind = stmt->kind;
+    handle->lease = atomic_load_explicit(&conn->tenant.lease, memory_order_relaxed);
     handle->read_only = stmt->read_only;
     handle->columns = ll_columns_ref(columns);
     if (stmt->cached) {

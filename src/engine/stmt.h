@@ -14,6 +14,7 @@ struct ll_stmt {
     size_t size, parameters;
     enum lli_kind kind;
     bool read_only;
+    unsigned lease;      /* of a pool's connection, under which it was prepared */
     ll_columns *columns; /* a reference, or NULL */
 
     /* whoever owns the connection */

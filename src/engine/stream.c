@@ -239,13 +239,13 @@ void lli_stream_pump(ll_cursor *cursor)
         answer_all(cursor);
 }
 
-void lli_stream_cut(ll_cursor *cursor)
+void lli_stream_cut(ll_cursor *cursor, const char *why)
 {
     end_statement(cursor);
     lli_lock(&cursor->mu);
     if (cursor->state == LLI_STREAM_LIVE) {
         cursor->state = LLI_STREAM_FAILED;
-        lli_error_set(&cursor->error, LL_ECLOSED, "the connection was closed");
+        lli_error_set(&cursor->error, LL_ECLOSED, "%s", why);
     }
     lli_unlock(&cursor->mu);
     answer_all(cursor);

@@ -56,8 +56,9 @@ void lli_stream_pump(ll_cursor *cursor);
 void lli_stream_end(ll_cursor *cursor);
 /* Owner: after lli_stream_end(), when the request is no longer looked at. */
 void lli_stream_unref(ll_cursor *cursor);
-/* Owner: the connection closes: the statement ends, the consumer is told when it asks. */
-void lli_stream_cut(ll_cursor *cursor);
+/* Owner: the connection closes, or goes back to its pool, as `why` says: the statement ends, the consumer is told
+ * when it asks. */
+void lli_stream_cut(ll_cursor *cursor, const char *why);
 
 /* Any thread: `user` of the first request that waits at it, or NULL. */
 void *lli_stream_waiting(ll_cursor *cursor);

@@ -2,6 +2,8 @@
  *
  * A handle exists from the call on; the file is opened by the connection's first request, on a worker. So
  * what is submitted meanwhile simply waits in line, and an open that fails fails what waits behind it. */
+#include "service/conn.h"
+
 #include "base/alloc.h"
 #include "engine/open_here.h"
 #include "engine/submit.h"
@@ -45,6 +47,19 @@ static ll_status set_options(ll_conn *conn, const char *path, const ll_open_opti
     return options->pragmas ? copy_pragmas(conn, options->pragmas) : LL_OK;
 }
 
+ll_status lli_service_conn_new(ll_engine *engine, const char *path, const ll_open_options *options,
+                               ll_conn **ret_conn)
+{
+    ll_conn *conn = NULL;
+    LL_TRY(lli_conn_new(engine, &conn));
+    if (set_options(conn, path, options) != LL_OK || lli_crew_add(conn->crew, conn) != LL_OK) {
+        lli_conn_unref(conn);
+        return LL_ENOMEM;
+    }
+    *ret_conn = conn;
+    return LL_OK;
+}
+
 /* Makes the connection and submits its opening. `adopt` is released on every error. */
 static ll_status open_conn(ll_engine *engine, const char *path, const ll_adopt *adopt,
                            const ll_open_options *options, const ll_submit *how, ll_conn **ret_conn,
@@ -53,11 +68,9 @@ static ll_status open_conn(ll_engine *engine, const char *path, const ll_adopt *
     ll_conn *conn = NULL;
     ll_status status = engine ? lli_engine_check(engine, caller)
                               : lli_refuse(LL_EINVAL, "%s: engine is NULL", caller);
-    const unsigned known = LL_OPEN_READONLY | LL_OPEN_NO_CREATE | LL_OPEN_URI | LL_OPEN_NO_FOLLOW |
-                           LL_OPEN_NO_INLINE | LL_OPEN_SHARED_CACHE;
-    if (status == LL_OK && options && (options->flags & ~known))
+    if (status == LL_OK && options && (options->flags & ~LLI_OPEN_FLAGS))
         status = lli_refuse(LL_EINVAL, "%s: options->flags has unknown bits: 0x%x", caller,
-                            options->flags & ~known);
+                            options->flags & ~LLI_OPEN_FLAGS);
     if (status == LL_OK && !ret_conn)
         status = lli_refuse(LL_EINVAL, "%s: ret_conn is NULL", caller);
     if (status == LL_OK && lli_conn_new(engine, &conn) != LL_OK)

@@ -48,36 +48,10 @@ ll_status lli_exec_check(const ll_params *params, const char *caller)
     return check_names(params->names, params->count, caller);
 }
 
-/* The request keeps what it needs of the caller's. */
-static ll_status copy_input(ll_request *request, const ll_sql *sql)
+/* A request with all that `sql` says, nothing of it copied: on the loop nothing has to be. */
+static ll_status make(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, const ll_submit *how,
+                      ll_request **ret_request, const char *caller, ll_request **ret_new)
 {
-    LL_TRY(lli_submit_text(request, sql->text, sql->size, &request->in.sql.text));
-    LL_TRY(lli_submit_values(request, sql->params.values, sql->params.count,
-                             &request->in.sql.params.values));
-    return lli_submit_names(request, sql->params.names, sql->params.count,
-                            &request->in.sql.params.names);
-}
-
-ll_status lli_exec_new(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, const ll_submit *how,
-                       ll_request **ret_request, const char *caller, ll_request **ret_new)
-{
-    ll_request *request;
-    LL_TRY(lli_exec_check(&sql->params, caller));
-    LL_TRY(lli_submit_new(conn, LLI_OP_SQL, how, ret_request, caller, &request));
-    request->kind = kind;
-    request->in.sql.size = sql->size;
-    request->in.sql.flags = sql->flags;
-    request->in.sql.params = sql->params;
-    if (copy_input(request, sql) != LL_OK)
-        return no_memory(request, caller);
-    *ret_new = request;
-    return LL_OK;
-}
-
-ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
-                          const ll_submit *how, ll_request **ret_request, const char *caller)
-{
-    size_t size = sql->size;
     LL_TRY(lli_exec_check(&sql->params, caller));
     if (sql->begin_before > LL_BEGIN_DEFAULT)
         return lli_refuse(LL_EINVAL, "%s: begin_before is %d", caller, (int)sql->begin_before);
@@ -86,17 +60,36 @@ ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
     request->kind = kind;
     if (ends_transaction(request->kind))
         request->flags |= LL_SUBMIT_SHIELD;
-    request->in.sql.size = size;
+    request->in.sql.size = sql->size;
     request->in.sql.flags = sql->flags;
     request->in.sql.begin_before = sql->begin_before;
     request->in.sql.first_rows = sql->first_rows;
-    /* On the loop nothing has to be copied. */
     request->in.sql.text = sql->text;
     request->in.sql.params = sql->params;
+    *ret_new = request;
+    return LL_OK;
+}
+
+static ll_status copy(ll_request *request, const ll_sql *sql)
+{
+    if (lli_submit_text(request, sql->text, sql->size, &request->in.sql.text) != LL_OK ||
+        lli_submit_values(request, sql->params.values, sql->params.count,
+                          &request->in.sql.params.values) != LL_OK ||
+        lli_submit_names(request, sql->params.names, sql->params.count,
+                         &request->in.sql.params.names) != LL_OK)
+        return LL_ENOMEM;
+    return LL_OK;
+}
+
+ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
+                          const ll_submit *how, ll_request **ret_request, const char *caller)
+{
+    ll_request *request;
+    LL_TRY(make(conn, sql, kind, how, ret_request, caller, &request));
     enum lli_inline tried = lli_inline_try(request);
     if (tried == LLI_INLINE_DONE)
         return lli_submit_finished(request, true, ret_request);
-    if (copy_input(request, sql) != LL_OK) {
+    if (copy(request, sql) != LL_OK) {
         if (tried == LLI_INLINE_BOUNCED)
             lli_inline_release(request);
         return no_memory(request, caller);
@@ -104,6 +97,17 @@ ll_status lli_exec_submit(ll_conn *conn, const ll_sql *sql, enum lli_kind kind,
     if (tried == LLI_INLINE_BOUNCED)
         return lli_inline_hand_over(request, ret_request);
     return lli_submit(request, ret_request);
+}
+
+ll_status lli_exec_new(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, const ll_submit *how,
+                       ll_request **ret_request, const char *caller, ll_request **ret_new)
+{
+    ll_request *request;
+    LL_TRY(make(conn, sql, kind, how, ret_request, caller, &request));
+    if (copy(request, sql) != LL_OK)
+        return no_memory(request, caller);
+    *ret_new = request;
+    return LL_OK;
 }
 
 /* `name`: what the caller calls the text. */

@@ -41,11 +41,21 @@ const ll_columns *ll_stmt_columns(const ll_stmt *stmt)
     return stmt ? stmt->columns : NULL;
 }
 
+/* On a connection of a pool a handle is its owner's, and ends with the lease. */
+static ll_status check_lease(const ll_stmt *stmt, const char *caller)
+{
+    if (LLI_LIKELY(stmt->lease ==
+                   atomic_load_explicit(&stmt->conn->tenant.lease, memory_order_relaxed)))
+        return LL_OK;
+    return lli_refuse(LL_ECLOSED, "%s: the lease under which it was prepared has ended", caller);
+}
+
 ll_status ll_stmt_submit(ll_stmt *stmt, const ll_params *params, unsigned flags,
                          const ll_submit *how, ll_request **ret_request)
 {
     if (!stmt)
         return lli_refuse(LL_EINVAL, "ll_stmt_submit: stmt is NULL");
+    LL_TRY(check_lease(stmt, "ll_stmt_submit"));
     ll_sql sql = {.text = stmt->text, .size = stmt->size, .flags = flags};
     if (params)
         sql.params = *params;
@@ -77,6 +87,7 @@ ll_status ll_stmt_read(ll_stmt *stmt, const ll_params *params, const ll_submit *
     *ret_rows = NULL;
     *ret_request = NULL;
     LL_TRY(lli_engine_check(stmt->conn->engine, caller));
+    LL_TRY(check_lease(stmt, caller));
     if (!params)
         params = &none;
     LL_TRY(lli_exec_check(params, caller));
