@@ -431,6 +431,7 @@ static bool borrow(ll_conn *conn, ll_request *request, bool open, bool waits)
         lli_conn_set_mode(conn, LLI_CONN_OWNED);
         conn->current = request;
         conn->snapshot.idle = !waits;
+        conn->tenant.current_ns = 0;
     }
     lli_unlock(&conn->mu);
     return mine;
@@ -565,6 +566,8 @@ static ll_request *next_request(ll_conn *conn, const ll_engine *loop)
             come_to_rest(conn);
         } else if (lli_request_claim(request)) {
             conn->current = request;
+            if (LLI_UNLIKELY(conn->tenant.pooled))
+                conn->tenant.current_ns = lli_now_ns();
         } else {
             dropped = request;
         }

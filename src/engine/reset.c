@@ -54,6 +54,8 @@ static const struct {
     {"wal_autocheckpoint", NULL, "PRAGMA wal_autocheckpoint=%lld"},
     {"threads", NULL, "PRAGMA threads=%lld"},
     {"secure_delete", NULL, "PRAGMA secure_delete=%lld"},
+    {"max_page_count", NULL, "PRAGMA max_page_count=%lld"},
+    {"analysis_limit", NULL, "PRAGMA analysis_limit=%lld"},
     {"locking_mode", NULL, NULL},
     {"case_sensitive_like", "SELECT 'a' NOT LIKE 'A'", "PRAGMA case_sensitive_like=%lld"},
     {"a temporary object", "SELECT count(*) FROM sqlite_temp_master", NULL},

@@ -201,7 +201,7 @@ void lli_tenant_note(ll_conn *conn, const ll_request *request, bool in_transacti
     bool wrote = in_transaction && writing && writes(request) && request->outcome != LL_NOT_APPLIED;
     bool reading = conn->stream_count > 0 ||
                    (in_transaction && lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE);
-    bool forget = !in_transaction && tenant->wrote[0] != '\0';
+    bool forget = !in_transaction && !tenant->aborted && tenant->wrote[0] != '\0';
     if (lost || wrote || forget || reading != (tenant->pin_ns > 0)) {
         uint64_t now = reading ? lli_now_ns() : 0;
         lli_lock(&conn->mu);
@@ -244,7 +244,7 @@ uint64_t lli_tenant_reading(ll_conn *conn, char *ret_text, bool *ret_writing)
     memcpy(ret_text, conn->tenant.pin, LLI_TENANT_TEXT);
     const ll_request *current = conn->current;
     if (since == 0 && current && text_of(current, &(const char *){NULL}, &(size_t){0})) {
-        since = current->begun_ns > 0 ? current->begun_ns : 1;
+        since = conn->tenant.current_ns > 0 ? conn->tenant.current_ns : lli_now_ns();
         keep_text(ret_text, current);
     }
     *ret_writing = conn->writing;

@@ -11,7 +11,7 @@ struct ll_request;
 
 enum {
     LLI_TENANT_TEXT = 192, /* of a statement, kept to be named later; longer ones are cut */
-    LLI_SETTINGS = 30      /* of a fingerprint */
+    LLI_SETTINGS = 32      /* of a fingerprint */
 };
 
 /* What a pool is told by the connection's owner, who holds no lock. `arg` is the tenant's. */
@@ -60,6 +60,7 @@ struct lli_tenant {
     char wrote[LLI_TENANT_TEXT]; /* the last statement that wrote in the open transaction; "" */
     char pin[LLI_TENANT_TEXT];   /* the statement that began to read what is still being read; "" */
     uint64_t pin_ns;             /* ... and when; 0: nothing is kept open */
+    uint64_t current_ns;         /* when a worker took the request that runs; 0: a loop did */
 };
 
 /* Owner: opens a connection that has a landlord, as lli_run_open() (enum lli_run_result); then what all connections of

@@ -125,6 +125,58 @@ static void a_file_that_is_no_database(void **state)
     p_close(pool);
 }
 
+/* The file may not grow any more: as a full disk, but it can be had everywhere. */
+static void a_full_disk(void **state)
+{
+    t_env *t = *state;
+    ll_pool *pool = p_new(t, "a.db", &((ll_pool_options){.max_size = 1}));
+    p_exec(pool, "CREATE TABLE t(x)");
+    ll_lease *lease = p_acquire(pool, NULL);
+    ll_conn *conn = ll_lease_conn(lease);
+    t_exec(conn, "PRAGMA max_page_count=20");
+    t_exec(conn, "BEGIN IMMEDIATE");
+    t_exec(conn, "INSERT INTO t VALUES(1)");
+    ll_request *request = t_exec_fails(conn, "INSERT INTO t VALUES(zeroblob(1000000))", LL_ESQL);
+    T_EQUAL(ll_request_error(request)->sqlite_code & 0xff, SQLITE_FULL);
+    t_is(request, LL_ESQL, LL_NOT_APPLIED);
+    ll_request_unref(request);
+    /* Whether SQLite has ended the transaction is its affair; then nothing may be committed in its place. */
+    ll_status status = t_state(conn).in_transaction ? LL_OK : LL_EABORTED;
+    request = NULL;
+    T_EQUAL(t_end(ll_exec(conn, "INSERT INTO t VALUES(2)", NULL, 0, NULL, &request), request),
+            status);
+    ll_request_unref(request);
+    struct p_released released = p_release(lease);
+    T_CHECK(released.pub.rolled_back && released.pub.dropped_writes);
+    T_CHECK(released.pub.undone && !released.pub.retired);
+    p_exec(pool, "INSERT INTO t VALUES(zeroblob(1000000))");
+    T_EQUAL(p_int(pool, "SELECT count(*) FROM t"), 1);
+    p_close(pool);
+}
+
+/* A stream of the session that writes, in rollback journal mode. */
+static void a_stream_beside_ones_own_writes(void **state)
+{
+    t_env *t = *state;
+    ll_pool *pool = p_new(t, "a.db", &((ll_pool_options){.max_size = 2}));
+    p_exec(pool, "CREATE TABLE t(x)");
+    p_exec(pool, "INSERT INTO t " T_ENDLESS "SELECT x FROM c LIMIT 3000");
+    ll_lease *lease = p_acquire(pool, NULL);
+    ll_request *request = NULL;
+    T_EQUAL(
+        t_end(ll_stream(ll_lease_conn(lease), "SELECT x FROM t", NULL, 0, NULL, &request), request),
+        LL_OK);
+    ll_cursor *cursor = ll_request_take_cursor(request);
+    T_CHECK(cursor != NULL);
+    ll_request_unref(request);
+    t_exec(ll_lease_conn(lease), "DELETE FROM t WHERE x > 2900");
+    T_EQUAL(t_int(ll_lease_conn(lease), "SELECT count(*) FROM t"), 2900);
+    (void)p_release(lease);
+    ll_cursor_close(cursor);
+    p_exec(pool, "INSERT INTO t VALUES(1)"); /* nobody reads any more: it can commit */
+    p_close(pool);
+}
+
 static int opens(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     size_t *counts = ((void **)arg)[1];
@@ -178,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T_TEST(a_deleted_file),  T_TEST(a_replaced_file),
         T_TEST(a_damaged_file),  T_TEST(a_file_that_is_no_database),
+        T_TEST(a_full_disk),     T_TEST(a_stream_beside_ones_own_writes),
         T_TEST(an_adopted_pool),
     };
     return T_RUN(tests);

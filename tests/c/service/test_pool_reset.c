@@ -161,6 +161,8 @@ static void settings_are_set_back(void **state)
         {"PRAGMA journal_size_limit=4096", "PRAGMA journal_size_limit"},
         {"PRAGMA case_sensitive_like=ON", "SELECT 'a' LIKE 'A'"},
         {"PRAGMA busy_timeout=1", "PRAGMA busy_timeout"},
+        {"PRAGMA max_page_count=1000", "PRAGMA max_page_count"},
+        {"PRAGMA analysis_limit=7", "PRAGMA analysis_limit"},
         {"PRAGMA secure_delete=FAST", "PRAGMA secure_delete"},
     };
     t_env *t = *state;
