@@ -74,7 +74,22 @@ cancelled: not applied
 still there: [('note 3',)]
 """
 
-NEEDED = {"tracing_otel.py": "opentelemetry.sdk", "trio_tasks.py": "trio"}
+TYPES = """\
+id: UUID('00000000-0000-0000-0000-000000000007')
+placed: datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.timezone.utc)
+total: Decimal('19.90')
+paid: True
+lines: [{'sku': 'A-1', 'count': 2}]
+note: {'gift': True}
+19.90 True '{"gift":true}'
+'{"gift":true}'
+"""
+
+NEEDED = {
+    "stored_types.py": "looplite.adapters.aiosqlite",
+    "tracing_otel.py": "opentelemetry.sdk",
+    "trio_tasks.py": "trio",
+}
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -98,8 +113,9 @@ def test_samples_of_all_pages() -> None:
         ("trio_tasks.py", TRIO),
         ("dropin.py", DROPIN),
         ("migrate.py", MIGRATE),
+        ("stored_types.py", TYPES),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate"],
+    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate", "types"],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:
