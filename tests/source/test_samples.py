@@ -50,6 +50,34 @@ closed: True
 """
 
 
+POOL = """\
+50
+[{'name': 'ann', 'amount': 50}, {'name': 'bob', 'amount': 50}]
+{'name': 'bob', 'amount': 50}
+Account(name='bob', amount=50)
+None
+5000
+connections: True
+PoolExhaustedError True
+not that much
+[{'amount': 40}, {'amount': 60}]
+41
+ann is there already
+another task has a transaction open on this session
+too slow
+and all of it is undone
+60
+UPDATE account SET amount = 7
+total: 101
+[]
+"""
+
+SQLSPEC = """\
+1 1
+UniqueViolationError
+{'id': 1, 'name': 'ada'}
+"""
+
 LOG = """\
 INFO CREATE TABLE note(id INTEGER PRIMARY KEY, text): None rows
 INFO INSERT INTO note VALUES (?, ?): 2 rows
@@ -114,8 +142,21 @@ def test_samples_of_all_pages() -> None:
         ("dropin.py", DROPIN),
         ("migrate.py", MIGRATE),
         ("stored_types.py", TYPES),
+        ("pool.py", POOL),
+        ("sqlspec.py", SQLSPEC),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate", "types"],
+    ids=[
+        "tiny",
+        "concurrency",
+        "log",
+        "otel",
+        "trio",
+        "dropin",
+        "migrate",
+        "types",
+        "pool",
+        "sqlspec",
+    ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:
