@@ -238,6 +238,17 @@ class Aiosqlite(AwaitableDbApi):
     module_name = "aiosqlite"
 
 
+class Sqlspec(Aiosqlite):
+    """SQLSpec: sessions on a pool of aiosqlite's connections. Only rows of sessions have it."""
+
+    name = "sqlspec"
+    package = "sqlspec"
+
+    def load(self) -> str:
+        importlib.import_module("sqlspec.adapters.aiosqlite")
+        return super().load()
+
+
 class Looplite(AwaitableDbApi):
     """What all this is about."""
 
@@ -430,5 +441,5 @@ class Rapsqlite:
 
 
 PEERS: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (Standard, Aiosqlite, Apsw, Rapsqlite, Turso, Looplite)
+    peer.name: peer for peer in (Standard, Aiosqlite, Sqlspec, Apsw, Rapsqlite, Turso, Looplite)
 }

@@ -17,6 +17,7 @@ _ORDER = (
     "insert_awaited",
     "million_inserts",
     "naive_commit",
+    "pooled",
     "fetchall",
     "async_for",
     "open_close",

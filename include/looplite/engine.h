@@ -67,6 +67,11 @@ LL_API bool ll_engine_turn_spent(const ll_engine *engine);
  * Thread: loop. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API void ll_engine_turn_charge(ll_engine *engine, uint64_t span_ns);
 
+/* Changes ll_engine_options.max_workers of an engine and of all that share its workers. Threads that are more than that
+ * leave when they have nothing to do.
+ * Thread: any. Owns: nothing. Errors: LL_EINVAL for 0, LL_EFORK. Since: 0.1 */
+LL_API LL_NODISCARD ll_status ll_engine_set_max_workers(ll_engine *engine, unsigned max_workers);
+
 /* How many accepted requests have not called back yet.
  * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API size_t ll_engine_outstanding(const ll_engine *engine);

@@ -68,6 +68,11 @@ LL_API LL_NODISCARD ll_status ll_conn_adopt(ll_engine *engine, sqlite3 *db,
                                             const ll_open_options *options, const ll_submit *how,
                                             ll_conn **ret_conn, ll_request **ret_request);
 
+/* Inside ll_adopt.open: the connection that the handle is for, for ll_conn_own_code() and ll_conn_running().
+ * Thread: that of ll_adopt.open. Owns: not the caller's; valid until ll_adopt.close. Errors: NULL anywhere else.
+ * Since: 0.1 */
+LL_API ll_conn *ll_adopt_conn(void);
+
 /* What a call does: it may use the handle freely, must leave no statement of its own unfinished, and
  * returns a SQLite code. A busy or progress handler that it sets is gone when it returns: these are
  * looplite's. */

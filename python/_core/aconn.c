@@ -204,8 +204,10 @@ void lp_conn_let_go(lp_conn *conn)
         lp_loop_count(conn->home, -1);
         Py_CLEAR(conn->home);
     }
-    if (conn->link)
+    if (conn->link && !conn->leased)
         lp_link_end(conn->link);
+    else if (conn->link && conn->link->conn == conn)
+        conn->link->conn = NULL; /* the link is the pool's */
     Py_CLEAR(conn->link);
     ll_conn_unref(conn->handle);
     conn->handle = NULL;
@@ -227,6 +229,11 @@ static lp_step close_direct_start(lp_call *call)
         return LP_ERROR;
     if (lp_conn_must_wait(conn, call))
         return LP_YIELD;
+    if (conn->leased) { /* its lease goes on, without it */
+        conn->phase = LP_CONN_CLOSED;
+        lp_conn_let_go(conn);
+        return LP_DONE;
+    }
     if (lp_call_how(call, 0, &how) < 0)
         return LP_ERROR;
     if (!conn->handle) /* that may run Python, and another thread has closed it meanwhile */
@@ -735,7 +742,7 @@ static void conn_finalize(PyObject *op)
 {
     lp_conn *conn = (lp_conn *)op;
     if (conn->phase != LP_CONN_OPEN || !conn->st || conn->generation != conn->st->generation ||
-        conn->warned)
+        conn->warned || conn->leased)
         return;
     conn->warned = true;
     PyObject *exc = lp_exc_take();

@@ -28,6 +28,7 @@ struct lp_conn {
     PyObject *dict, *weakrefs;
     PyObject *thread; /* what _thread shows, once somebody has asked for it (shell.c) */
     bool generic; /* not ours: everything goes through Python (generic.c); `handle` stays NULL */
+    bool leased;  /* of a pool, which opens and closes it (pool.c) */
     bool started; /* awaited, or start() was called */
     bool stopped; /* stop() was called */
     lp_conn_phase phase;

@@ -447,30 +447,34 @@ static void over(lp_opener *opener)
         lp_thread_tell(opener->thread, "end");
 }
 
-/* Opens; with the GIL. */
-static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
+PyObject *lp_opener_open_one(lp_opener *opener, sqlite3 **ret_db)
 {
     lp_state *st = opener->st;
-    Py_CLEAR(opener->error); /* of the loop's try, which counts for nothing */
     PyObject *connection = connect_armed(st, opener->arguments, opener->keywords);
-    sqlite3 *handle = connection ? handle_of(st, connection) : NULL;
-    if (handle) {
-        opener->connection = connection;
-        opener->link = lp_guarded_link(st, connection);
-        PyErr_Clear(); /* out of memory: used directly it has no guard */
-        *ret_db = handle;
-        return SQLITE_OK;
-    }
-    if (connection) {
+    *ret_db = connection ? handle_of(st, connection) : NULL;
+    if (connection && !*ret_db) {
         PyErr_Format(
             st->sqlite3.NotSupportedError,
             "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
             "sqlite3.connect() opened",
             Py_TYPE(connection)->tp_name);
-        Py_DECREF(connection);
+        Py_CLEAR(connection);
     }
-    Py_XSETREF(opener->error, lp_exc_take());
-    return SQLITE_ERROR;
+    return connection;
+}
+
+/* Opens; with the GIL. */
+static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
+{
+    Py_CLEAR(opener->error); /* of the loop's try, which counts for nothing */
+    opener->connection = lp_opener_open_one(opener, ret_db);
+    if (!opener->connection) {
+        opener->error = lp_exc_take();
+        return SQLITE_ERROR;
+    }
+    opener->link = lp_guarded_link(opener->st, opener->connection);
+    PyErr_Clear(); /* out of memory: used directly it has no guard */
+    return SQLITE_OK;
 }
 
 /* ll_adopt.open: on a worker or a loop. */

@@ -24,6 +24,10 @@ void lp_opener_watch(lp_opener *opener, PyObject *thread);
  * calls adopt->release. */
 ll_adopt lp_opener_adopt(lp_opener *opener);
 
+/* Opens one more connection in the opener's way, which the opener knows nothing of, and gives its handle; on the thread
+ * that asks. A new reference; NULL with an exception. */
+PyObject *lp_opener_open_one(lp_opener *opener, sqlite3 **ret_db);
+
 /* The sqlite3.Connection that was opened; borrowed, NULL before and after. GIL. */
 PyObject *lp_opener_connection(const lp_opener *opener);
 

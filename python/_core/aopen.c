@@ -293,7 +293,7 @@ static int set_own_options(connector *what, PyObject *pragmas, PyObject *inline_
 {
     if (pragmas && pragmas != Py_None) {
         PyObject *module = PyImport_ImportModule("looplite._pragmas");
-        what->pragmas = module ? PyObject_CallMethod(module, "texts", "O", pragmas) : NULL;
+        what->pragmas = module ? PyObject_CallMethod(module, "texts", "(O)", pragmas) : NULL;
         Py_XDECREF(module);
         if (!what->pragmas)
             return -1;

@@ -17,6 +17,7 @@ typedef struct lp_link {
     unsigned own;      /* LL_OWN_*: what has been registered */
     unsigned outside;  /* how often ll_conn_enter() was called and not left */
     unsigned awaited;  /* coroutines that its worker waits for */
+    bool pooled;       /* a pool opens and closes it */
     bool closed;       /* the sqlite3.Connection was closed by us */
     PyObject *context; /* of the request that called back last, or NULL */
 } lp_link;

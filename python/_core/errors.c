@@ -146,6 +146,27 @@ void lp_raise_connection_closed(void)
     PyErr_SetString(PyExc_ValueError, "Connection closed");
 }
 
+/* An exception of looplite.exceptions, which the layers of pools raise. */
+static void raise_ours(lp_state *st, const char *name, int code, const char *message)
+{
+    PyObject *module = PyImport_ImportModule("looplite.exceptions");
+    PyObject *type = module ? PyObject_GetAttrString(module, name) : NULL;
+    if (type)
+        raise_with_code(st, type, code, message);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+}
+
+void lp_raise_pool_closed(void)
+{
+    PyObject *module = PyImport_ImportModule("looplite.exceptions");
+    PyObject *type = module ? PyObject_GetAttrString(module, "PoolClosedError") : NULL;
+    if (type)
+        PyErr_SetString(type, "the pool is closed");
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+}
+
 /* The one translation; `refused` raises by itself if the error is its doing. */
 static void raise_error(lp_state *st, const ll_error *error, const lp_params *params)
 {
@@ -172,8 +193,16 @@ static void raise_error(lp_state *st, const ll_error *error, const lp_params *pa
     case LL_ECLOSED:
         lp_raise_closed_database(st);
         return;
-    case LL_ECANCELLED:
-    case LL_ETIMEOUT: /* the program's own interrupt or close ended it */
+    case LL_EEXHAUSTED:
+        raise_ours(st, "PoolExhaustedError", 0, message);
+        return;
+    case LL_EABORTED:
+        raise_ours(st, "TransactionAbortedError", 0, message);
+        return;
+    case LL_ETIMEOUT: /* only pools have a time after which statements are stopped */
+        raise_ours(st, "QueryTimeoutError", SQLITE_INTERRUPT, message);
+        return;
+    case LL_ECANCELLED: /* the program's own interrupt or close ended it */
         raise_with_code(st, st->sqlite3.OperationalError, SQLITE_INTERRUPT, "interrupted");
         return;
     case LL_EFORK:

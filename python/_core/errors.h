@@ -12,6 +12,9 @@ void lp_raise_request(lp_state *st, const ll_request *request, const lp_params *
 /* Sets the exception for a call of the core that was refused with `status`. */
 void lp_raise_refused(lp_state *st, ll_status status);
 
+/* PoolClosedError. */
+void lp_raise_pool_closed(void);
+
 /* "Cannot operate on a closed database." and the two ValueErrors of aiosqlite, which programs tell
  * apart by their text. */
 void lp_raise_closed_database(lp_state *st);

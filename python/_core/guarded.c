@@ -257,6 +257,12 @@ static PyObject *guard_close(PyObject *self, PyObject *args, PyObject *kwargs)
     lp_link *link = st ? lp_guarded_link(st, self) : NULL;
     if (!link)
         return NULL;
+    if (link->pooled) {
+        PyErr_SetString(st->sqlite3.ProgrammingError,
+                        "this connection belongs to a pool, which closes it");
+        Py_DECREF((PyObject *)link);
+        return NULL;
+    }
     if (!link->handle || !link->conn || link->conn->generation != st->generation) {
         Py_DECREF((PyObject *)link);
         return forward(st->guard_type, self, "close", args, kwargs);

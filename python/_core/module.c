@@ -23,6 +23,7 @@
 #include "info.h"
 #include "loop.h"
 #include "method.h"
+#include "pool.h"
 #include "sqlite_table.h"
 #include "state.h"
 #include "typed.h"
@@ -37,6 +38,7 @@ static PyObject *module_exit(PyObject *module, PyObject *unused)
     if (st->exiting)
         Py_RETURN_NONE;
     lp_conns_warn(st);
+    lp_pools_warn(st);
     st->exiting = 1;
     lp_loops_end(st);
     lp_conns_interrupt(st);
@@ -52,6 +54,7 @@ static PyObject *module_after_fork(PyObject *module, PyObject *unused)
     lp_state *st = PyModule_GetState(module);
     lp_loops_forget(st);
     lp_conns_forget(st);
+    lp_pools_forget(st);
     Py_RETURN_NONE;
 }
 
@@ -224,7 +227,8 @@ static int module_exec(PyObject *module)
         lp_conn_init(module, st) < 0 || lp_cursor_init(module, st) < 0 ||
         lp_shell_init(module, st) < 0 || lp_methods_async(st, st->conn_type, "Connection") < 0 ||
         lp_methods_async(st, st->cursor_type, "Cursor") < 0 || lp_generic_init(module, st) < 0 ||
-        lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0)
+        lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0 ||
+        lp_pool_init(module, st) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
@@ -257,6 +261,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->statement_type);
     Py_VISIT(st->method_type);
     Py_VISIT(st->types_type);
+    Py_VISIT(st->fetched_type);
+    Py_VISIT(st->pool_type);
+    Py_VISIT(st->lease_type);
     Py_VISIT(st->classes.uuid);
     Py_VISIT(st->classes.decimal);
     Py_VISIT(st->classes.uuid_unknown);
@@ -309,6 +316,9 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->statement_type);
     Py_CLEAR(st->method_type);
     Py_CLEAR(st->types_type);
+    Py_CLEAR(st->fetched_type);
+    Py_CLEAR(st->pool_type);
+    Py_CLEAR(st->lease_type);
     Py_CLEAR(st->classes.uuid);
     Py_CLEAR(st->classes.decimal);
     Py_CLEAR(st->classes.uuid_unknown);

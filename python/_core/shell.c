@@ -144,7 +144,9 @@ static PyObject *conn_stop(PyObject *op, PyObject *unused)
         future = PyObject_CallMethod(thread, "stop", NULL);
     } else {
         future = PyObject_CallMethod(thread, "future", NULL);
-        if (conn->handle && ours && !conn->st->exiting)
+        if (conn->leased)
+            lp_thread_tell(thread, "end");
+        else if (conn->handle && ours && !conn->st->exiting)
             submit_close(conn);
         else if (!conn->handle && conn->phase == LP_CONN_NEW)
             lp_thread_tell(thread, "end");

@@ -22,6 +22,10 @@
  *   method.c          methods that pass for coroutine functions
  *   generic.c         connections that are none of ours, and replaced methods: through Python (delegate.c)
  *   shell.c           the private names of aiosqlite
+ *   fetched.c         whole results, for sessions
+ *   hub.c             how the connections of a pool are opened
+ *   pool.c lease.c    pools, and connections of them
+ *   group.c           writes that share commits
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
  * only code that runs without it is the auto-extension of adopt.c. */
@@ -134,7 +138,8 @@ typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
         *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
-        *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type, *types_type;
+        *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type, *types_type,
+        *fetched_type, *pool_type, *lease_type;
     PyObject *base_isolation_level,
         *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
     PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */
@@ -187,6 +192,7 @@ typedef struct lp_state {
     lp_call *orphans; /* calls whose loop is gone while a worker still reads their memory */
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
+    struct lp_pool *pools; /* the pools */
     struct lp_working *working; /* code of the program that workers are in */
     int has_callbacks;          /* the program has registered some (callback.c) */
     size_t awaited;             /* coroutines that workers wait for */

@@ -38,6 +38,7 @@ from looplite._core import (
     stats,
 )
 from looplite._install import install, uninstall
+from looplite.base import SQLSpec
 
 __all__ = [
     "Blob",
@@ -54,6 +55,7 @@ __all__ = [
     "ProgrammingError",
     "Result",
     "Row",
+    "SQLSpec",
     "Statement",
     "Warning",
     "__version__",

@@ -107,6 +107,18 @@ ll_status lli_engine_check(const ll_engine *engine, const char *caller)
     return LL_OK;
 }
 
+ll_status ll_engine_set_max_workers(ll_engine *engine, unsigned max_workers)
+{
+    static const char caller[] = "ll_engine_set_max_workers";
+    if (!engine)
+        return lli_refuse(LL_EINVAL, "%s: engine is NULL", caller);
+    if (max_workers == 0)
+        return lli_refuse(LL_EINVAL, "%s: max_workers is 0", caller);
+    LL_TRY(lli_engine_check(engine, caller));
+    lli_crew_set_max(engine->crew, max_workers);
+    return LL_OK;
+}
+
 ll_status lli_engine_add(ll_engine *engine, ll_request *request)
 {
     ll_status status = LL_OK;

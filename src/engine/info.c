@@ -21,7 +21,7 @@ void ll_engine_get_info(const ll_engine *engine, ll_engine_info *ret_info)
     ret_info->sqlite_origin = lli_sqlite_is_host() ? "host" : "linked";
     ret_info->reads_hooked = lli_vfs_reads_hooked();
     ret_info->host_turns = engine->host_turns;
-    ret_info->max_workers = engine->crew->max;
+    ret_info->max_workers = lli_crew_max(engine->crew);
     ret_info->turn_ns = engine->turn_ns;
     ret_info->attempt_ns = engine->attempt_ns;
 }

@@ -18,11 +18,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whose handle this thread is about to get. */
+static _Thread_local ll_conn *adopting;
+
+ll_conn *ll_adopt_conn(void)
+{
+    return adopting;
+}
+
 ll_status lli_run_adopt(ll_conn *conn, ll_request *request)
 {
     sqlite3 *handle = NULL;
     char *message = NULL;
+    adopting = conn;
     int rc = conn->adopt.open(conn->adopt.arg, &handle, &message);
+    adopting = NULL;
     if (rc != SQLITE_OK) {
         lli_error_set(&request->error, lli_sql_status(rc), "%s",
                       message ? message : lli_sq.errstr(rc));
@@ -31,6 +41,8 @@ ll_status lli_run_adopt(ll_conn *conn, ll_request *request)
         return request->error.pub.status;
     }
     free(message);
+    /* Whoever opened it may have registered code of his own meanwhile. */
+    conn->db.guard.progress_is_taken = lli_own_has(conn, LL_OWN_PROGRESS);
     ll_status status = lli_db_adopt(&conn->db, handle, conn->options.cached_statements,
                                     &request->error);
     if (status != LL_OK && conn->adopt.close)

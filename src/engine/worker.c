@@ -143,6 +143,25 @@ static ll_status call_worker(struct lli_crew *crew)
     return crew->threads > crew->napping ? LL_OK : status; /* those that run will come to it */
 }
 
+unsigned lli_crew_max(struct lli_crew *crew)
+{
+    lli_lock(&crew->mu);
+    unsigned max = crew->max;
+    lli_unlock(&crew->mu);
+    return max;
+}
+
+void lli_crew_set_max(struct lli_crew *crew, unsigned max)
+{
+    lli_lock(&crew->mu);
+    crew->max = max;
+    /* What waits for a thread because there were too many gets one. (If none can be started, the next one who comes
+     * to the line tries again, and is told.) */
+    if (!lli_list_empty(&crew->ready))
+        (void)call_worker(crew);
+    lli_unlock(&crew->mu);
+}
+
 ll_status lli_crew_add(struct lli_crew *crew, ll_conn *conn)
 {
     lli_lock(&crew->mu);

@@ -10,7 +10,6 @@
 
 struct lli_crew {
     /* fixed after creation */
-    unsigned max; /* threads, without those that nap inside SQLite */
     unsigned cores;
     uint64_t linger_ns;
     bool step;                /* no threads: a test's scheduler makes each move (step.h) */
@@ -33,6 +32,7 @@ struct lli_crew {
     struct lli_list conns;    /* of ll_conn.crew_node: open or opening */
     struct lli_timers parked; /* of ll_conn.park */
     struct lli_list left;     /* of worker.node: threads that have ended and are to be joined */
+    unsigned max;             /* threads, without those that nap inside SQLite */
     unsigned engines, connections;
     unsigned threads, idle, spinning, napping, peak;
     bool keeper;   /* an idle thread waits with the earliest timer as its limit */
@@ -43,6 +43,10 @@ struct lli_crew {
 struct lli_crew *lli_crew_new(unsigned max_workers, uint64_t linger_ns, bool step);
 struct lli_crew *lli_crew_ref(struct lli_crew *crew);
 void lli_crew_unref(struct lli_crew *crew);
+
+unsigned lli_crew_max(struct lli_crew *crew);
+/* Changes how many threads there may be. */
+void lli_crew_set_max(struct lli_crew *crew, unsigned max);
 
 /* An engine begins to use the crew, or ends. With the last one all connections are closed; `wait` makes
  * it return when that is done and no thread is left. */

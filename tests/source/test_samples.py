@@ -50,6 +50,34 @@ closed: True
 """
 
 
+POOL = """\
+50
+[{'name': 'ann', 'amount': 50}, {'name': 'bob', 'amount': 50}]
+{'name': 'bob', 'amount': 50}
+Account(name='bob', amount=50)
+None
+5000
+connections: True
+PoolExhaustedError True
+not that much
+[{'amount': 40}, {'amount': 60}]
+41
+ann is there already
+another task has a transaction open on this session
+too slow
+and all of it is undone
+60
+UPDATE account SET amount = 7
+total: 101
+[]
+"""
+
+SQLSPEC = """\
+1 1
+UniqueViolationError
+{'id': 1, 'name': 'ada'}
+"""
+
 LOG = """\
 INFO CREATE TABLE note(id INTEGER PRIMARY KEY, text): None rows
 INFO INSERT INTO note VALUES (?, ?): 2 rows
@@ -74,7 +102,22 @@ cancelled: not applied
 still there: [('note 3',)]
 """
 
-NEEDED = {"tracing_otel.py": "opentelemetry.sdk", "trio_tasks.py": "trio"}
+TYPES = """\
+id: UUID('00000000-0000-0000-0000-000000000007')
+placed: datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.timezone.utc)
+total: Decimal('19.90')
+paid: True
+lines: [{'sku': 'A-1', 'count': 2}]
+note: {'gift': True}
+19.90 True '{"gift":true}'
+'{"gift":true}'
+"""
+
+NEEDED = {
+    "stored_types.py": "looplite.adapters.aiosqlite",
+    "tracing_otel.py": "opentelemetry.sdk",
+    "trio_tasks.py": "trio",
+}
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -98,8 +141,22 @@ def test_samples_of_all_pages() -> None:
         ("trio_tasks.py", TRIO),
         ("dropin.py", DROPIN),
         ("migrate.py", MIGRATE),
+        ("stored_types.py", TYPES),
+        ("pool.py", POOL),
+        ("sqlspec.py", SQLSPEC),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate"],
+    ids=[
+        "tiny",
+        "concurrency",
+        "log",
+        "otel",
+        "trio",
+        "dropin",
+        "migrate",
+        "types",
+        "pool",
+        "sqlspec",
+    ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:

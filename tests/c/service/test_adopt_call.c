@@ -67,18 +67,36 @@ struct source {
     const char *message;
     int opened, closed, released;
     bool statements; /* statements of looplite were alive at close */
+    ll_conn *conn;   /* whom it was opened for */
+    bool counts;     /* registers a progress handler */
+    int progressed;
 };
+
+static int source_progress(void *arg)
+{
+    struct source *source = arg;
+    source->progressed++;
+    return ll_conn_must_stop(source->conn);
+}
 
 static int source_open(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     struct source *source = arg;
     source->opened++;
+    source->conn = ll_adopt_conn();
     if (source->message) {
         *ret_message = malloc(strlen(source->message) + 1);
         T_CHECK(*ret_message != NULL);
         strcpy(*ret_message, source->message);
     }
-    return source->open_code ? source->open_code : sqlite3_open(source->path, ret_db);
+    if (source->open_code)
+        return source->open_code;
+    int rc = sqlite3_open(source->path, ret_db);
+    if (rc == SQLITE_OK && source->counts) {
+        sqlite3_progress_handler(*ret_db, 1, source_progress, source);
+        ll_conn_own_code(source->conn, LL_OWN_PROGRESS | LL_OWN_TOLD, 0);
+    }
+    return rc;
 }
 
 static int source_close(void *arg, sqlite3 *db)
@@ -120,6 +138,26 @@ static void a_handle_from_functions(void **state)
     t->engine = NULL;
     T_CHECK(source.opened == 1 && source.closed == 1 && source.released == 1);
     T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT x FROM t"), 1);
+}
+
+static void an_open_function_knows_its_connection(void **state)
+{
+    t_env *t = *state;
+    struct source source = {.path = t_path(t, "a.db"), .counts = true};
+    ll_adopt adopt = adopt_template;
+    adopt.arg = &source;
+    ll_conn *conn = NULL;
+    ll_request *request = NULL;
+    T_CHECK(ll_adopt_conn() == NULL);
+    T_CHECK(t_end(ll_conn_open_adopted(t->engine, &adopt, NULL, NULL, &conn, &request), request) ==
+            LL_OK);
+    ll_request_unref(request);
+    T_CHECK(source.conn == conn);
+    T_CHECK(ll_adopt_conn() == NULL);
+    /* what it has registered there stays: its handler, in SQLite's only slot */
+    t_exec(conn, "CREATE TABLE t(x)");
+    T_CHECK(source.progressed > 0);
+    t_close(conn);
 }
 
 static void an_open_function_that_fails(void **state)
@@ -358,6 +396,7 @@ int main(void)
         T_TEST(adopts_with_options),
         T_TEST(unref_gives_the_handle_back),
         T_TEST(a_handle_from_functions),
+        T_TEST(an_open_function_knows_its_connection),
         T_TEST(an_open_function_that_fails),
         T_TEST(a_close_function_that_fails),
         T_TEST(released_also_when_it_is_refused),

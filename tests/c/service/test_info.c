@@ -20,6 +20,11 @@ static void of_an_engine(void **state)
         T_EQUAL(info.turn_ns, 7 * T_MS);
         T_CHECK(info.attempt_ns > 0);
     }
+    T_CHECK(ll_engine_set_max_workers(t->engine, 5) == LL_OK);
+    ll_engine_get_info(t->engine, &info);
+    T_EQUAL(info.max_workers, 5);
+    T_CHECK(ll_engine_set_max_workers(t->engine, 0) == LL_EINVAL);
+    T_CHECK(ll_engine_set_max_workers(NULL, 1) == LL_EINVAL);
     ll_engine_get_info(NULL, &info);
     T_CHECK(!info.sqlite_version && info.max_workers == 0);
 }

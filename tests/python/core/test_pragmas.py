@@ -36,8 +36,9 @@ async def ask(db: Any, name: str) -> Any:
     [
         {"journal_mode": "WAL", "foreign_keys": True, "cache_size": -512, "main.synchronous": 1},
         ["journal_mode=WAL", "foreign_keys = on", "cache_size=-512", "synchronous=NORMAL"],
+        ("journal_mode=WAL", "foreign_keys = on", "cache_size=-512", "synchronous=NORMAL"),
     ],
-    ids=["mapping", "texts"],
+    ids=["mapping", "texts", "tuple"],
 )
 def test_they_are_set_before_the_connection_is_given(run: Run, file: Path, pragmas: Any) -> None:
     async def main() -> None:
@@ -63,7 +64,7 @@ def test_they_run_in_their_order_and_a_value_may_be_missing(run: Run, file: Path
     run(main)
 
 
-@pytest.mark.parametrize("pragmas", [None, {}, []])
+@pytest.mark.parametrize("pragmas", [None, {}, [], ()])
 def test_none_are_fine(run: Run, file: Path, pragmas: Any) -> None:
     async def main() -> None:
         async with lib.connect(file, pragmas=pragmas) as db:

@@ -1,0 +1,1 @@
+"""The layers that other packages' users come from: `looplite.adapters.aiosqlite` for SQLSpec's."""

@@ -1,0 +1,268 @@
+"""What a statement came to: `SQLResult`, and `Answer`, which gives it when it is awaited.
+
+An Answer is a coroutine by all that asyncio asks of one, so it may be awaited or given to
+`create_task()` and `gather()`. It can also be asked directly, which saves the pair of parentheses:
+``await session.execute(sql).one()`` is ``(await session.execute(sql)).one()``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from looplite.adapters.aiosqlite._text import facts
+from looplite.exceptions import MultipleResultsFoundError, NotFoundError
+
+if TYPE_CHECKING:
+    from looplite._core import Fetched
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+def mapped(rows: Sequence[Row], schema_type: type[T], serializer: Any = None) -> list[T]:
+    """The rows as `schema_type`; `serializer`: the json_serializer they were stored with, if "
+    "any."""
+    from looplite import _mapping  # what few programs use need not be imported by all
+
+    if serializer is None:
+        return _mapping.to_schema(rows, schema_type)
+    return _mapping.to_schema(rows, schema_type, serializer=serializer)
+
+
+class SQLResult:
+    """The rows of a statement, or how many it changed.
+
+    The rows are made when they are asked for; each is a dict.
+    """
+
+    __slots__ = ("_data", "_fetched", "_serializer", "rows_affected", "statement")
+
+    def __init__(
+        self, statement: str, fetched: Fetched | None, changes: int = 0, serializer: Any = None
+    ) -> None:
+        self._serializer = serializer
+        self.statement = statement
+        self._fetched = fetched
+        self._data: list[Row] | None = None if fetched is not None else []
+        if fetched is None:
+            self.rows_affected = changes
+        else:
+            self.rows_affected = fetched.changes if fetched.is_dml else len(fetched)
+
+    @property
+    def operation_type(self) -> str:
+        """The first word of the statement; of a script "SCRIPT" or that of its first one."""
+        return facts(self.statement).word
+
+    @property
+    def column_names(self) -> list[str]:
+        return [] if self._fetched is None else list(self._fetched.column_names)
+
+    @property
+    def last_inserted_id(self) -> int | None:
+        """The rowid of the row that an INSERT made last, or None for other statements."""
+        fetched = self._fetched
+        if fetched is None or not fetched.is_dml or self.rows_affected == 0:
+            return None
+        return fetched.rowid if self.operation_type in ("INSERT", "REPLACE", "WITH") else None
+
+    def __repr__(self) -> str:
+        return (
+            f"<SQLResult of {self.operation_type or 'nothing'}: {len(self)} rows, "
+            f"{self.rows_affected} affected>"
+        )
+
+    # ---- the rows -------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> list[Row]:
+        """All rows."""
+        made = self._data
+        if made is None:
+            assert self._fetched is not None
+            made = self._data = self._fetched.all()
+        return made
+
+    @property
+    def num_rows(self) -> int:
+        return len(self)
+
+    @property
+    def num_columns(self) -> int:
+        return len(self.column_names)
+
+    def __len__(self) -> int:
+        return 0 if self._fetched is None else len(self._fetched)
+
+    def __bool__(self) -> bool:
+        return True  # it is there, however many rows it has
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.data)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.data[index]
+
+    def _row(self, index: int) -> Row:
+        if self._data is not None:
+            return self._data[index]
+        assert self._fetched is not None
+        row: Row = self._fetched.row(index)
+        return row
+
+    @overload
+    def all(self, *, schema_type: type[T]) -> list[T]: ...
+    @overload
+    def all(self, *, schema_type: None = None) -> list[Row]: ...
+    def all(self, *, schema_type: type[T] | None = None) -> list[T] | list[Row]:
+        """All rows, of `schema_type` if that is given."""
+        return (
+            self.data if schema_type is None else mapped(self.data, schema_type, self._serializer)
+        )
+
+    get_data = all  # noqa: A003 - SQLSpec's names
+
+    @overload
+    def one(self, *, schema_type: type[T]) -> T: ...
+    @overload
+    def one(self, *, schema_type: None = None) -> Row: ...
+    def one(self, *, schema_type: type[T] | None = None) -> T | Row:
+        """The only row; NotFoundError or MultipleResultsFoundError if it is not so."""
+        if not len(self):
+            raise NotFoundError(f"no row where one is needed: {self.statement}")
+        return self._only(schema_type)
+
+    @overload
+    def one_or_none(self, *, schema_type: type[T]) -> T | None: ...
+    @overload
+    def one_or_none(self, *, schema_type: None = None) -> Row | None: ...
+    def one_or_none(self, *, schema_type: type[T] | None = None) -> T | Row | None:
+        """The only row, or None; MultipleResultsFoundError if there are more."""
+        return self._only(schema_type) if len(self) else None
+
+    def _only(self, schema_type: type[T] | None) -> T | Row:
+        if len(self) > 1:
+            raise MultipleResultsFoundError(
+                f"{len(self)} rows where one is needed: {self.statement}"
+            )
+        row = self._row(0)
+        return row if schema_type is None else mapped([row], schema_type, self._serializer)[0]
+
+    @overload
+    def first(self, *, schema_type: type[T]) -> T | None: ...
+    @overload
+    def first(self, *, schema_type: None = None) -> Row | None: ...
+    def first(self, *, schema_type: type[T] | None = None) -> T | Row | None:
+        """The first row, or None."""
+        if not len(self):
+            return None
+        row = self._row(0)
+        return row if schema_type is None else mapped([row], schema_type, self._serializer)[0]
+
+    get_first = first
+
+    def scalar(self) -> Any:
+        """The first value of the only row; NotFoundError or MultipleResultsFoundError."""
+        if len(self) != 1:
+            self.one()  # raises
+        assert self._fetched is not None
+        return self._fetched.value()
+
+    def scalar_or_none(self) -> Any:
+        """The first value of the only row, or None if there is no row."""
+        return self.scalar() if len(self) else None
+
+    # ---- what it did ----------------------------------------------------------------------------
+
+    def is_success(self) -> bool:
+        """True: a statement that fails raises."""
+        return True
+
+    def is_empty(self) -> bool:
+        return not len(self)
+
+    def get_count(self) -> int:
+        return len(self)
+
+    def get_affected_count(self) -> int:
+        return self.rows_affected
+
+    def was_inserted(self) -> bool:
+        return self.operation_type in ("INSERT", "REPLACE") and self.rows_affected > 0
+
+    def was_updated(self) -> bool:
+        return self.operation_type == "UPDATE" and self.rows_affected > 0
+
+    def was_deleted(self) -> bool:
+        return self.operation_type == "DELETE" and self.rows_affected > 0
+
+
+R = TypeVar("R")
+
+
+class Answer(Coroutine[Any, Any, R], Generic[R]):
+    """Gives its result when it is awaited; nothing happens before that."""
+
+    __slots__ = ("__weakref__", "_args", "_begin", "_running")
+
+    def __init__(self, begin: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> None:
+        self._begin = begin
+        self._args = args
+        self._running: Coroutine[Any, Any, R] | None = None
+
+    def _run(self) -> Coroutine[Any, Any, R]:
+        if self._running is not None:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        self._running = running = self._begin(*self._args)
+        return running
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._run().__await__()
+
+    def send(self, value: Any) -> Any:
+        return (self._running or self._run()).send(value)
+
+    def throw(self, *args: Any) -> Any:
+        return (self._running or self._run()).throw(*args)
+
+    def close(self) -> None:
+        (self._running or self._run()).close()
+
+    def __del__(self) -> None:
+        if self._running is None:
+            name = getattr(self._begin, "__qualname__", "execute")
+            warnings.warn(
+                f"coroutine {name!r} was never awaited", RuntimeWarning, stacklevel=2, source=self
+            )
+
+
+class Execution(Answer[SQLResult]):
+    """The answer of `execute()`: awaited, or asked directly."""
+
+    __slots__ = ()
+
+    async def all(self, *, schema_type: Any = None) -> Any:
+        """All rows."""
+        return (await self).all(schema_type=schema_type)
+
+    async def one(self, *, schema_type: Any = None) -> Any:
+        """The only row."""
+        return (await self).one(schema_type=schema_type)
+
+    async def one_or_none(self, *, schema_type: Any = None) -> Any:
+        """The only row, or None."""
+        return (await self).one_or_none(schema_type=schema_type)
+
+    async def first(self, *, schema_type: Any = None) -> Any:
+        """The first row, or None."""
+        return (await self).first(schema_type=schema_type)
+
+    async def scalar(self) -> Any:
+        """The first value of the only row."""
+        return (await self).scalar()
+
+    async def scalar_or_none(self) -> Any:
+        """The first value of the only row, or None."""
+        return (await self).scalar_or_none()
