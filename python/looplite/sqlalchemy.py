@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
@@ -62,9 +63,14 @@ class _Rest:
 
 
 def _await(awaitable: Awaitable[_T]) -> _T:
-    """SQLAlchemy's await_(), which switches to the loop only when something is waited for."""
+    """SQLAlchemy's await_(), which switches to the loop only when something is waited for.
+
+    A coroutine of the program always switches. It may start a greenlet itself, which goes back to
+    the one in which it began: that must be the loop's, where it will go on.
+    """
     if (
-        not isinstance(awaitable, Coroutine)
+        isinstance(awaitable, CoroutineType)
+        or not isinstance(awaitable, Coroutine)
         or getattr(awaitable, "__name__", "") in _STATEMENTS
         or not getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
     ):

@@ -291,6 +291,32 @@ def test_outside_of_a_greenlet(run: Run, url: str) -> None:
     run(main)
 
 
+def test_a_creator_that_runs_greenlets_of_its_own(run: Run, tmp_path: Path) -> None:
+    """And waits in them more than once."""
+    waits = getattr(sa.util, "await_", None) or sa.util.await_only
+
+    async def opened() -> Any:
+        await asyncio.sleep(0)
+        return await lib.connect(tmp_path / "sa.db")
+
+    def inside() -> Any:
+        waits(asyncio.sleep(0))
+        return waits(opened())
+
+    async def creator() -> Any:
+        return await sa.util.greenlet_spawn(inside)
+
+    async def main() -> None:
+        engine = aio.create_async_engine("sqlite+looplite://", async_creator=creator)
+        async with engine.connect() as conn:
+            assert (await conn.execute(sa.text("SELECT 7"))).scalar() == 7
+            raw = await conn.get_raw_connection()
+            assert isinstance(raw.driver_connection, lib.Connection)
+        await engine.dispose()
+
+    run(main)
+
+
 @pytest.mark.parametrize("driver", ["looplite", "aiosqlite"])
 def test_a_program_that_forgets_dispose(tmp_path: Path, driver: str) -> None:
     done = run_script(
