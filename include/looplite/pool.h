@@ -16,6 +16,7 @@
 #define LOOPLITE_POOL_H
 
 #include <looplite/conn.h>
+#include <looplite/writer.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,6 +59,10 @@ typedef struct ll_pool_options {
                                       path of the pool then only says what they open: NULL
                                       is some file, what ll_pool_memory_uri() gave a
                                       database in memory */
+    bool
+        group_commit; /* single writes of ll_pool_exec() share transactions (looplite/writer.h), on one
+                                      connection more, which is never leased. For files only */
+    ll_writer_options group; /* with group_commit */
 } ll_pool_options;
 
 /* Makes a pool. Opens nothing but min_size connections, in the background, and for a memory database one more, which
@@ -156,7 +161,8 @@ typedef struct ll_pool_stats {
     uint64_t checkpoints;         /* made in the background */
     uint64_t checkpoints_blocked; /* of these, a reader or writer was in the way of */
     uint32_t wal_frames,
-        wal_filled; /* after the last one: frames in the WAL, and of these in the database */
+        wal_filled;        /* after the last one: frames in the WAL, and of these in the database */
+    ll_writer_stats group; /* with group_commit */
     /* the oldest lease; 0 and "": none */
     uint64_t oldest_ns; /* for how long it is out */
     char oldest_label[128];

@@ -403,7 +403,7 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
         lli_gate_give_back(&conn->seat);
     if (!writing)
         conn->cookie_known = conn->cache_is_flushed = conn->cache_is_full = false;
-    if (LLI_UNLIKELY(conn->tenant.pooled) && open)
+    if (LLI_UNLIKELY(conn->tenant.landlord != NULL) && open)
         lli_tenant_note(conn, request, in_transaction, writing);
     lli_lock(&conn->mu);
     conn->current = NULL;

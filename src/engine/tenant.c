@@ -184,7 +184,8 @@ static void note_wal(ll_conn *conn, const ll_request *request, bool writing)
 {
     uint32_t frames, filled;
     if (conn->tenant.wal_step == 0 || writing || !conn->db.snapshot.file ||
-        !(writes(request) || request->kind == LLI_KIND_COMMIT || request->kind == LLI_KIND_RELEASE))
+        !(writes(request) || request->op == LLI_OP_GROUP || request->kind == LLI_KIND_COMMIT ||
+          request->kind == LLI_KIND_RELEASE))
         return;
     if (lli_snapshot_frames(conn->db.snapshot.file, &frames, &filled) &&
         frames - filled >= conn->tenant.wal_step)
@@ -196,6 +197,10 @@ void lli_tenant_note(ll_conn *conn, const ll_request *request, bool in_transacti
     struct lli_tenant *tenant = &conn->tenant;
     if (request->op == LLI_OP_CHORE || request->op == LLI_OP_OPEN)
         return;
+    if (!tenant->pooled) { /* a pool's own: nobody leaves anything there */
+        note_wal(conn, request, writing);
+        return;
+    }
     bool was = conn->snapshot.in_transaction; /* (written by the owner only) */
     bool lost = was && !in_transaction && has_lost_it(request);
     bool wrote = in_transaction && writing && writes(request) && request->outcome != LL_NOT_APPLIED;

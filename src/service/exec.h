@@ -15,5 +15,7 @@ ll_status lli_exec_new(ll_conn *conn, const ll_sql *sql, enum lli_kind kind, con
 /* The size of a text argument that the caller calls `name`. Errors: LL_EINVAL, NULL or a NUL byte inside. */
 ll_status lli_exec_text_size(const char *text, size_t size, const char *caller, const char *name,
                              size_t *ret_size);
+/* groupcommit.c: whether a statement may be a single write, by its first word. `sql` has a size. */
+bool lli_writer_takes(enum lli_kind kind, const ll_sql *sql);
 
 #endif

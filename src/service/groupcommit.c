@@ -18,8 +18,7 @@ ll_status ll_writer_new(ll_conn *conn, const ll_writer_options *options, ll_writ
     return LL_OK;
 }
 
-/* Whether a statement may be a single write, by its first word. */
-static bool may_write(enum lli_kind kind, const ll_sql *sql)
+bool lli_writer_takes(enum lli_kind kind, const ll_sql *sql)
 {
     size_t at = lli_skip_blank(sql->text, sql->size);
     return kind == LLI_KIND_DML || (kind == LLI_KIND_OTHER && sql->size - at >= 4 &&
@@ -30,7 +29,7 @@ static ll_status submit_homeless(ll_writer *writer, const ll_sql *sql, enum lli_
                                  const ll_submit *how, ll_request **ret_request, const char *caller)
 {
     ll_request *request;
-    if (!may_write(kind, sql))
+    if (!lli_writer_takes(kind, sql))
         return lli_refuse(LL_EINVAL,
                           "%s: home is NULL, and the statement is no INSERT, UPDATE, DELETE, "
                           "REPLACE or WITH",
@@ -47,7 +46,7 @@ static ll_status submit_homeless(ll_writer *writer, const ll_sql *sql, enum lli_
 static bool stays_at_home(const ll_conn *home, const ll_sql *sql, enum lli_kind kind)
 {
     ll_conn_state state;
-    if (!may_write(kind, sql) || sql->begin_before != LL_BEGIN_NONE ||
+    if (!lli_writer_takes(kind, sql) || sql->begin_before != LL_BEGIN_NONE ||
         (sql->flags & LL_SQL_READ_ONLY))
         return true;
     ll_conn_get_state(home, &state);

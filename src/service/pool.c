@@ -45,6 +45,7 @@ static void free_pool(ll_pool *pool)
     for (unsigned i = 0; pool->slots && i < pool->options.max_size; i++)
         lli_error_done(&pool->slots[i].chore.error);
     lli_error_done(&pool->keeper.chore.error);
+    lli_error_done(&pool->scribe.chore.error);
     if (pool->adopt.release)
         pool->adopt.release(pool->adopt.arg);
     for (char **pragma = pool->pragmas; pragma && *pragma; pragma++)
@@ -197,10 +198,17 @@ ll_status ll_pool_new(ll_engine *engine, const char *path, const ll_pool_options
         pool->adopt = *options->adopt;
     set_defaults(&pool->options);
     pool->keep_trying = true;
-    pool->keeper.pool = pool;
+    pool->keeper.pool = pool->scribe.pool = pool;
     if (fill(pool, engine, path, &options->open) != LL_OK) {
         free_pool(pool);
         return lli_refuse(LL_ENOMEM, "%s: out of memory", caller);
+    }
+    if (pool->options.group_commit && pool->memory_key != 0) {
+        free_pool(pool);
+        return lli_refuse(LL_EINVAL,
+                          "%s: group_commit is for files; this is a database in memory, where a "
+                          "commit costs nothing that could be shared",
+                          caller);
     }
     *ret_pool = pool;
     lli_pool_serve(pool);
@@ -480,7 +488,8 @@ static const struct lli_wait_ops close_ops = {stop_close, close_gone};
 /* Under mu. */
 static bool is_closed(const ll_pool *pool)
 {
-    bool closed = pool->closing && pool->keeper.state == LLI_SLOT_EMPTY;
+    bool closed = pool->closing && pool->keeper.state == LLI_SLOT_EMPTY &&
+                  pool->scribe.state == LLI_SLOT_EMPTY;
     for (unsigned i = 0; closed && i < pool->options.max_size; i++)
         closed = pool->slots[i].state == LLI_SLOT_EMPTY;
     return closed;

@@ -3,6 +3,7 @@
 #define LLI_SERVICE_POOL_H
 
 #include "engine/checkpoint.h"
+#include "engine/group.h"
 #include "engine/reset.h"
 #include "engine/submit.h"
 
@@ -111,6 +112,10 @@ struct ll_pool {
     bool checkpointing;     /* the keeper's chore is one */
     ll_pool_stats stats;    /* the counters */
     struct lli_slot keeper; /* the pool's own: holds a memory database, and makes checkpoints */
+    struct lli_slot
+        scribe; /* the same: with group_commit, what `writer` writes on; `users` of it submit to `writer` */
+    ll_writer *writer;      /* while `scribe` is FREE; NULL: no memory for it */
+    bool scribe_wanted;     /* somebody would have used it */
     struct lli_slot *slots; /* options.max_size */
 };
 
@@ -160,6 +165,12 @@ bool lli_slot_needs_look(const struct lli_slot *slot, uint64_t now_ns);
 void lli_slot_share(struct lli_slot *slot, enum lli_line line, uint64_t now_ns);
 /* Under mu: gives an idle slot to a lease. */
 void lli_slot_lease(struct lli_slot *slot, ll_lease *lease, uint64_t now_ns);
+
+/* Whether it is none of those that are leased. */
+static inline bool lli_slot_is_own(const struct lli_slot *slot)
+{
+    return slot == &slot->pool->keeper || slot == &slot->pool->scribe;
+}
 
 /* pool_stats.c: says who is out, in words. Under mu. */
 void lli_pool_describe(const ll_pool *pool, uint64_t now_ns, char *ret_text, size_t room);

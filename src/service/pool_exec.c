@@ -5,6 +5,8 @@
  * the choice and the submission. Otherwise the statement waits in a line of the pool (pool_serve.c) and is
  * given to a connection when its turn comes; until then the request refers to the pool's anchor.
  *
+ * With group commit, writes go to a writer on a connection of its own, as soon as there is one (engine/group.c).
+ *
  * Whoever asks for one statement after another sees his own: each is committed before it is answered, and the next
  * begins with what is committed. */
 #include "service/pool.h"
@@ -62,6 +64,43 @@ static ll_status wait_in_line(ll_pool *pool, const ll_sql *sql, enum lli_kind ki
     return lli_pool_wait(pool, request, ret_request);
 }
 
+/* Whether a statement is one of those that may share a transaction, by its first word. (The writer looks further, and
+ * runs by itself what cannot.) */
+static bool may_be_grouped(const ll_pool *pool, const ll_sql *sql, enum lli_kind kind,
+                           enum lli_line line)
+{
+    return pool->options.group_commit && line == LLI_LINE_WRITE &&
+           !(sql->flags & LL_SQL_READ_ONLY) && lli_writer_takes(kind, sql);
+}
+
+/* To the writer. False: there is none now. */
+static bool try_group(ll_pool *pool, const ll_sql *sql, uint64_t now, const ll_submit *how,
+                      ll_request **ret_request, ll_status *ret_status)
+{
+    struct lli_slot *scribe = &pool->scribe;
+    lli_lock(&pool->mu);
+    pool->scribe_wanted = true;
+    ll_writer *writer = NULL;
+    if (!pool->closing && scribe->state == LLI_SLOT_FREE && !scribe->suspect &&
+        !lli_slot_needs_look(scribe, now) && pool->writer) {
+        writer = pool->writer;
+        lli_slot_share(scribe, LLI_LINE_WRITE, now);
+    }
+    lli_unlock(&pool->mu);
+    if (!writer) {
+        lli_pool_serve(pool);
+        return false;
+    }
+    *ret_status = ll_writer_submit(writer, NULL, sql, how, ret_request);
+    lli_lock(&pool->mu);
+    scribe->users--;
+    bool serve = pool->closing;
+    lli_unlock(&pool->mu);
+    if (serve)
+        lli_pool_serve(pool);
+    return true;
+}
+
 ll_status ll_pool_exec(ll_pool *pool, const ll_sql *sql, const ll_submit *how,
                        ll_request **ret_request)
 {
@@ -72,6 +111,10 @@ ll_status ll_pool_exec(ll_pool *pool, const ll_sql *sql, const ll_submit *how,
     enum lli_kind kind = lli_classify(checked.text, size);
     enum lli_line line = lli_classify_reads(checked.text, size) ? LLI_LINE_READ : LLI_LINE_WRITE;
     uint64_t now = lli_now_ns();
+    ll_status grouped;
+    if (may_be_grouped(pool, &checked, kind, line) &&
+        try_group(pool, &checked, now, how, ret_request, &grouped))
+        return grouped;
     lli_lock(&pool->mu);
     bool closing = pool->closing;
     struct lli_slot *slot = closing ? NULL : lli_pool_pick(pool, line, now);

@@ -157,7 +157,12 @@ static bool choose_closing(ll_pool *pool, struct step *step)
             return true;
         }
     }
-    if (empty < pool->options.max_size)
+    if (lli_slot_is_idle(&pool->scribe)) { /* nothing stands in its line */
+        lli_slot_move(&pool->scribe, LLI_SLOT_CLOSING);
+        *step = (struct step){CLOSE, &pool->scribe, NULL};
+        return true;
+    }
+    if (empty < pool->options.max_size || pool->scribe.state != LLI_SLOT_EMPTY)
         return false;
     if (pool->keeper.state == LLI_SLOT_FREE && !pool->checkpointing) {
         lli_slot_move(&pool->keeper, LLI_SLOT_CLOSING);
@@ -282,16 +287,43 @@ static bool choose_checkpoint(ll_pool *pool, struct step *step)
     return true;
 }
 
+/* The connection of the writer: opened, looked at, and closed as the others, but always beside them: while it is not
+ * there, writes go the ordinary way. */
+static bool choose_scribe(ll_pool *pool, uint64_t now, struct step *step)
+{
+    struct lli_slot *scribe = &pool->scribe;
+    if (scribe->state == LLI_SLOT_EMPTY && pool->scribe_wanted) {
+        lli_slot_move(scribe, LLI_SLOT_OPENING);
+        *step = (struct step){OPEN, scribe, NULL};
+        return true;
+    }
+    if (!lli_slot_is_idle(scribe))
+        return false;
+    if (scribe->suspect) {
+        lli_slot_move(scribe, LLI_SLOT_CLOSING);
+        pool->stats.retired++;
+        *step = (struct step){CLOSE, scribe, NULL};
+        return true;
+    }
+    if (!pool->scribe_wanted || !lli_slot_needs_look(scribe, now))
+        return false;
+    lli_slot_move(scribe, LLI_SLOT_RESETTING);
+    scribe->look = true;
+    *step = (struct step){LOOK, scribe, NULL};
+    return true;
+}
+
 static struct step choose(ll_pool *pool, uint64_t now)
 {
     struct step step = {NOTHING, NULL, NULL};
-    atomic_store_explicit(&pool->wanted, false, memory_order_relaxed);
+    /* (A pool that closes waits for its connections to rest.) */
+    atomic_store_explicit(&pool->wanted, pool->closing, memory_order_relaxed);
     if (pool->closing)
         (void)choose_closing(pool, &step);
     else
         (void)(choose_suspect(pool, &step) || choose_from_line(pool, now, &step) ||
-               choose_opening(pool, &step) || choose_expired(pool, now, &step) ||
-               choose_checkpoint(pool, &step));
+               choose_scribe(pool, now, &step) || choose_opening(pool, &step) ||
+               choose_expired(pool, now, &step) || choose_checkpoint(pool, &step));
     return step;
 }
 
@@ -366,8 +398,10 @@ void lli_pool_serve(ll_pool *pool)
 /* Calls workers again for what was left when no thread could be started. */
 static void kick(ll_pool *pool)
 {
-    for (unsigned i = 0; i <= pool->options.max_size; i++) {
-        struct lli_slot *slot = i < pool->options.max_size ? &pool->slots[i] : &pool->keeper;
+    for (unsigned i = 0; i < pool->options.max_size + 2; i++) {
+        struct lli_slot *slot = i < pool->options.max_size  ? &pool->slots[i]
+                              : i == pool->options.max_size ? &pool->keeper
+                                                            : &pool->scribe;
         lli_lock(&pool->mu);
         bool chore = slot->conn && slot->state != LLI_SLOT_FREE && slot->state != LLI_SLOT_LEASED;
         ll_conn *conn = chore ? lli_conn_ref(slot->conn) : NULL;

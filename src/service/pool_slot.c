@@ -147,9 +147,10 @@ static ll_request *note_open_failure(ll_pool *pool, const struct lli_slot *slot)
 {
     ll_request *oldest = NULL;
     pool->stats.open_failures++;
-    if (slot == &pool->keeper &&
-        pool->memory_key == 0) { /* for checkpoints: not before somebody writes again */
+    if (lli_slot_is_own(slot) && pool->memory_key == 0) {
+        /* Nobody waits for it: not before somebody writes again. */
         atomic_store_explicit(&pool->wal_grew, false, memory_order_relaxed);
+        pool->scribe_wanted = false;
         return NULL;
     }
     pool->keep_trying = false;
@@ -186,13 +187,19 @@ static void end_open(ll_conn *conn, ll_request *chore)
     struct lli_error error = {0};
     bool open = chore->error.pub.status == LL_OK;
     lli_error_move(&error, &chore->error);
+    ll_writer *writer = NULL;
+    if (open &&
+        slot == &pool->scribe) /* without memory there is none, and writes go the ordinary way */
+        (void)lli_group_new(conn, &pool->options.group, &writer);
     lli_lock(&pool->mu);
+    if (writer)
+        pool->writer = writer;
     lli_slot_move(slot, open ? LLI_SLOT_FREE : LLI_SLOT_EMPTY);
     slot->used_ns = slot->looked_ns = lli_now_ns();
     slot->fresh = true;
     slot->serves = LLI_LINE_READ;
     slot->suspect = false;
-    if (open && slot != &pool->keeper)
+    if (open && !lli_slot_is_own(slot))
         pool->stats.opened++;
     ll_request *told = NULL;
     if (open) {
@@ -229,7 +236,7 @@ static ll_status make_conn(struct lli_slot *slot, ll_conn **ret_conn)
     tenant->memory_key = pool->memory_key;
     tenant->no_checkpoints = pool->memory_key == 0;
     if (slot != &pool->keeper) {
-        tenant->pooled = true;
+        tenant->pooled = slot != &pool->scribe;
         tenant->operation_timeout_ns = pool->options.operation_timeout_ns;
         tenant->wal_step = pool->checkpoints ? pool->options.checkpoint_frames : 0;
     }
@@ -346,8 +353,27 @@ static void end_close(ll_conn *conn, ll_request *chore)
     lli_pool_unref(pool);
 }
 
+/* Its numbers stay. Nobody has the writer but through a FREE slot. */
+static void end_writer(ll_pool *pool)
+{
+    ll_writer_stats last, *sum = &pool->stats.group;
+    lli_lock(&pool->mu);
+    ll_writer *writer = pool->writer;
+    pool->writer = NULL;
+    ll_writer_get_stats(writer, &last);
+    sum->batches += last.batches;
+    sum->members += last.members;
+    sum->alone += last.alone;
+    sum->reruns += last.reruns;
+    sum->largest = last.largest > sum->largest ? last.largest : sum->largest;
+    lli_unlock(&pool->mu);
+    ll_writer_free(writer);
+}
+
 void lli_slot_close(struct lli_slot *slot)
 {
+    if (slot == &slot->pool->scribe)
+        end_writer(slot->pool);
     slot->closes = lli_conn_begin_close(slot->conn);
     begin(slot, slot->conn, run_close, end_close);
 }

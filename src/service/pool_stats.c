@@ -114,7 +114,14 @@ void ll_pool_get_stats(ll_pool *pool, ll_pool_stats *ret_stats)
     lli_pool_serve(pool); /* what is due is done */
     lli_lock(&pool->mu);
     *ret_stats = pool->stats;
+    ll_writer_stats now, *sum = &ret_stats->group;
+    ll_writer_get_stats(pool->writer, &now); /* (atomics only) */
     lli_unlock(&pool->mu);
+    sum->batches += now.batches;
+    sum->members += now.members;
+    sum->alone += now.alone;
+    sum->reruns += now.reruns;
+    sum->largest = now.largest > sum->largest ? now.largest : sum->largest;
     ret_stats->waiting = atomic_load_explicit(&pool->waiting, memory_order_relaxed);
     look_at_slots(pool, lli_now_ns(), ret_stats);
 }
