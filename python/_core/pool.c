@@ -45,9 +45,7 @@ static lp_step query_start(lp_call *call)
     if (lp_pool_need(pool) < 0 || lp_query_params(call, &sql) < 0 ||
         lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
-    ll_status status = pool->group ? lp_group_exec(pool, call, &sql, &how) : LL_ENEEDSLEASE;
-    if (status == LL_ENEEDSLEASE)
-        status = ll_pool_exec(pool->pool, &sql, &how, &call->request);
+    ll_status status = ll_pool_exec(pool->pool, &sql, &how, &call->request);
     if (status == LL_ENEEDSLEASE) {
         call->result = Py_NewRef(Py_NotImplemented);
         return LP_DONE;
@@ -94,20 +92,12 @@ static lp_step close_start(lp_call *call)
         return LP_ERROR;
     pool->closed = true;
     call->begun = true;
-    /* first what shares commits, then the pool: call->limit counts */
-    if (call->limit == 0) {
-        call->limit = 1;
-        ll_status status = lp_group_close(pool, call, &how);
-        if (status != LL_OK || call->request)
-            return lp_call_submitted(call, status);
-    }
-    call->limit = 2;
     return lp_call_submitted(call, ll_pool_close(pool->pool, &how, &call->request));
 }
 
 static lp_step close_finish(lp_call *call)
 {
-    if (!call->begun || call->limit == 1)
+    if (!call->begun)
         return close_start(call);
     return lp_call_check(call) < 0 ? LP_ERROR : LP_DONE;
 }
@@ -141,9 +131,7 @@ static PyObject *pool_stats(PyObject *op, PyObject *unused)
 {
     (void)unused;
     ll_pool_stats s;
-    ll_writer_stats group;
     ll_pool_get_stats(((lp_pool *)op)->pool, &s);
-    lp_group_stats((lp_pool *)op, &group);
     PyObject *dict = PyDict_New();
     if (!dict)
         return NULL;
@@ -169,10 +157,10 @@ static PyObject *pool_stats(PyObject *op, PyObject *unused)
         {"checkpoints_blocked", s.checkpoints_blocked},
         {"wal_frames", s.wal_frames},
         {"wal_filled", s.wal_filled},
-        {"group_commits", group.batches},
-        {"group_members", group.members},
-        {"group_largest", group.largest},
-        {"group_reruns", group.reruns},
+        {"group_commits", s.group.batches},
+        {"group_members", s.group.members},
+        {"group_largest", s.group.largest},
+        {"group_reruns", s.group.reruns},
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof numbers / sizeof *numbers; i++)
@@ -266,17 +254,13 @@ static int make_pool(lp_pool *self, PyObject *database, int uri, PyObject *conne
         options->open.flags |= LL_OPEN_URI;
     ll_adopt adopt = lp_hub_adopt(self->hub);
     options->adopt = &adopt;
+    options->group_commit = group &&
+                            opened == database; /* in memory there is no disk to wait for */
     ll_status status = ll_pool_new(root, PyUnicode_AsUTF8(path), options, &self->pool);
     if (status < 0) {
         self->pool = NULL;
         lp_raise_refused(st, status);
         goto out;
-    }
-    /* Nothing waits for a disk where there is none. */
-    if (group && opened == database) {
-        self->group = lp_group_new(self, &options->open, options->operation_timeout_ns);
-        if (!self->group)
-            goto out;
     }
     rc = 0;
 out:
@@ -439,7 +423,6 @@ static void pool_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     if (self->st)
         unlink_pool(self);
-    lp_group_free(self->group);
     ll_pool_unref(self->pool);
     lp_hub_unref(self->hub);
     Py_XDECREF(self->name);
