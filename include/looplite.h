@@ -44,6 +44,7 @@
 #ifndef LOOPLITE_H
 #define LOOPLITE_H
 
+#include <looplite/adk.h>
 #include <looplite/base.h>
 #include <looplite/conn.h>
 #include <looplite/cursor.h>

@@ -57,7 +57,7 @@ status=0
 if [ "$pytest_wanted" = yes ]; then
     echo "== pytest"
     # The limit is for what hangs in spite of everything; pytest shows the place after its own, shorter one.
-    tools/venv.sh install && timeout --kill-after=30 900 .venv/bin/python -m pytest
+    tools/venv.sh adk && timeout --kill-after=30 900 .venv/bin/python -m pytest
     status=$?
 fi
 if [ -n "$failed" ]; then

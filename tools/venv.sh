@@ -3,6 +3,7 @@
 #
 #   tools/venv.sh tools      .venv with what builds looplite: meson, ninja, meson-python
 #   tools/venv.sh install    the same, and looplite with its extras `test` and `lint`; again only when sources changed
+#   tools/venv.sh adk        the same, and if they can be installed google-adk, and SQLSpec's versions in .venv/peers
 #   tools/venv.sh bench      the same, and of the extra `bench` what can be installed here
 #
 # $PYTHON (default python3) is the interpreter; when it is another one than last time, .venv is made anew.
@@ -64,6 +65,22 @@ install() {
     mv .venv/next.stamp "$stamp"
 }
 
+adk() {
+    # SQLSpec before and after its tables changed, and the newest that was looked at: one folder each.
+    [ .venv/adk.stamp -nt pyproject.toml ] && return
+    .venv/bin/python -m pip install --quiet --only-binary :all: "$(sed -n 's/^adk = \["\(.*\)"\]$/\1/p' pyproject.toml)" ||
+        echo "venv: google-adk cannot be installed here"
+    for version in 0.32 0.62 0.69; do
+        old=
+        [ "$version" = 0.32 ] && old="aiosqlite<0.22" # as it was then
+        [ -d ".venv/peers/sqlspec-$version" ] ||
+            .venv/bin/python -m pip install --quiet --only-binary :all: \
+                --target ".venv/peers/sqlspec-$version" "sqlspec==$version.0" ${old:+"$old"} ||
+            echo "venv: SQLSpec $version cannot be installed here"
+    done
+    touch .venv/adk.stamp
+}
+
 bench() {
     # One by one: what has no build for this Python or machine is left out, and bench/run.py names it.
     [ .venv/bench.stamp -nt pyproject.toml ] && return
@@ -77,9 +94,10 @@ bench() {
 case ${1:-} in
 tools) make_venv && build_tools ;;
 install) make_venv && build_tools && install ;;
+adk) make_venv && build_tools && install && adk ;;
 bench) make_venv && build_tools && install && bench ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

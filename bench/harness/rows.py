@@ -24,6 +24,7 @@ _ORDER = (
     "cold_reads",
     "writers",
     "loop_stall",
+    "adk",
     "sqlalchemy_orm",
     "c_point_read",
     "durable_inserts_c",

@@ -15,6 +15,7 @@
  * without touching them (looplite.h, guarantee 6) and makes its own when it needs them. */
 #include "acursor.h"
 #include "adapters.h"
+#include "adk.h"
 #include "adopt.h"
 #include "awaitable.h"
 #include "generic.h"
@@ -228,7 +229,7 @@ static int module_exec(PyObject *module)
         lp_shell_init(module, st) < 0 || lp_methods_async(st, st->conn_type, "Connection") < 0 ||
         lp_methods_async(st, st->cursor_type, "Cursor") < 0 || lp_generic_init(module, st) < 0 ||
         lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0 ||
-        lp_pool_init(module, st) < 0)
+        lp_pool_init(module, st) < 0 || lp_adk_init(module) < 0)
         return -1;
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)

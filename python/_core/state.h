@@ -26,6 +26,7 @@
  *   hub.c             how the connections of a pool are opened
  *   pool.c lease.c    pools, and connections of them
  *   group.c           writes that share commits
+ *   adk.c             statements and records of the ADK store
  *
  * Threads: everything runs with the GIL held, which is what "GIL" in the comments of fields means. The
  * only code that runs without it is the auto-extension of adopt.c. */

@@ -12,6 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from datetime import datetime
 from os import PathLike
 from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Literal, SupportsIndex, TypeVar, final, overload
@@ -415,6 +416,45 @@ def connect(
     autocommit: bool | Literal[-1] = ...,
     loop: object = ...,
 ) -> Connection: ...
+
+@final
+class AdkTables:
+    """Statements and records of the ADK store, for looplite.adapters."""
+
+    def __new__(
+        cls,
+        *,
+        session_table: str | None = None,
+        events_table: str | None = None,
+        app_state_table: str | None = None,
+        user_state_table: str | None = None,
+        owner_column: str | None = None,
+        document: bool = False,
+    ) -> Self: ...
+    @property
+    def schema(self) -> str: ...
+    @property
+    def statements(self) -> tuple[str | None, ...]: ...
+    @property
+    def owner_name(self) -> str | None: ...
+    @property
+    def document(self) -> bool: ...
+    def event_values(
+        self, record: Mapping[str, Any], dumps: Callable[[Any], str], /
+    ) -> tuple[Any, ...]: ...
+    def sessions(
+        self, rows: Iterable[tuple[Any, ...]], loads: Callable[[str], Any], /
+    ) -> list[dict[str, Any]]: ...
+    def events(
+        self, rows: Iterable[tuple[Any, ...]], loads: Callable[[str], Any], /
+    ) -> list[dict[str, Any]]: ...
+    @staticmethod
+    def julian(time: datetime, /) -> float: ...
+    @staticmethod
+    def time(julian: float, /) -> datetime: ...
+    @staticmethod
+    def next_julian(before: float, time: datetime, /) -> float: ...
+
 def stats() -> dict[str, int]: ...
 def set_max_workers(number: int, /) -> None: ...
 def engine_info(connection: Connection | None = None) -> dict[str, Any]: ...

@@ -96,6 +96,15 @@ SELECT in request 2
 COMMIT in -
 """
 
+ADK = """\
+UNIQUE constraint failed: adk_events.id
+['e1']
+{'city': 'Oslo', 'temp:note': 'not kept', 'asked': 1, 'user:name': 'Ann'}
+s1 {'city': 'Oslo', 'asked': 1, 'user:name': 'Ann'} 2
+session 's1' was changed by somebody else since it was loaded; load it again before you append to it
+{'user:name': 'Ann'}
+"""
+
 TRIO = """\
 notes: [(10,)]
 cancelled: not applied
@@ -144,6 +153,7 @@ def test_samples_of_all_pages() -> None:
         ("stored_types.py", TYPES),
         ("pool.py", POOL),
         ("sqlspec.py", SQLSPEC),
+        ("adk_store.py", ADK),
     ],
     ids=[
         "tiny",
@@ -156,12 +166,15 @@ def test_samples_of_all_pages() -> None:
         "types",
         "pool",
         "sqlspec",
+        "adk",
     ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:
         pytest.importorskip(NEEDED[name])
-    done = run("-W", "error", str(EXAMPLES / name))
+    # What google-adk, where it is installed, warns of while it is imported is not ours.
+    strict = () if name == "adk_store.py" else ("-W", "error")
+    done = run(*strict, str(EXAMPLES / name))
     if name == "tracing_otel.py":  # two tasks at once: in which order their spans end is open
         found, expected = sorted(done.stdout.splitlines()), sorted(output.splitlines())
         assert (found, done.stderr, done.returncode) == (expected, "", 0)
