@@ -74,7 +74,58 @@ cancelled: not applied
 still there: [('note 3',)]
 """
 
-NEEDED = {"tracing_otel.py": "opentelemetry.sdk", "trio_tasks.py": "trio"}
+CRUD = """\
+neither is there: UNIQUE constraint failed: author.name
+authors: 1
+rowid: 1
+inserted: 3
+updated: 1
+deleted: 0
+rowid again: 1
+2
+3
+2
+Emma 1816
+- Lady Susan
+- Emma
+- Persuasion
+- Sanditon
+none
+True ['id', 'title', 'year', 'author']
+found Persuasion
+no such table: book"; DROP TABLE book; --
+{'title': 'Emma'}
+without books: FOREIGN KEY constraint failed
+0
+authors: 25
+we have that book - no such author
+"""
+
+NOTES = """\
+201 {'id': 1}
+201 {'id': 2}
+409 {'detail': 'duplicate'}
+['milk', 'bread']
+"""
+
+JOBS = """\
+mail to ada@example.org
+resize a.png attempt 1 of 5
+resize b.png
+dead after 3 attempts: card declined
+{'charge': {'ready': 1}, 'resize': {'ready': 1}}
+now: None
+tea is ready
+nothing to ship: None
+ship {'purchase': 1}
+sum: 6
+"""
+
+NEEDED = {
+    "tracing_otel.py": "opentelemetry.sdk",
+    "trio_tasks.py": "trio",
+    "fastapi_notes.py": "fastapi",
+}
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -98,8 +149,22 @@ def test_samples_of_all_pages() -> None:
         ("trio_tasks.py", TRIO),
         ("dropin.py", DROPIN),
         ("migrate.py", MIGRATE),
+        ("crud.py", CRUD),
+        ("fastapi_notes.py", NOTES),
+        ("job_queue.py", JOBS),
     ],
-    ids=["tiny", "concurrency", "log", "otel", "trio", "dropin", "migrate"],
+    ids=[
+        "tiny",
+        "concurrency",
+        "log",
+        "otel",
+        "trio",
+        "dropin",
+        "migrate",
+        "crud",
+        "fastapi",
+        "queue",
+    ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
     if name in NEEDED:
