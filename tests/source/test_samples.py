@@ -122,10 +122,58 @@ note: {'gift': True}
 '{"gift":true}'
 """
 
+CRUD = """\
+neither is there: UNIQUE constraint failed: author.name
+authors: 1
+rowid: 1
+inserted: 3
+updated: 1
+deleted: 0
+rowid again: 1
+2
+3
+2
+Emma 1816
+- Lady Susan
+- Emma
+- Persuasion
+- Sanditon
+none
+True ['id', 'title', 'year', 'author']
+found Persuasion
+no such table: book"; DROP TABLE book; --
+{'title': 'Emma'}
+without books: FOREIGN KEY constraint failed
+0
+authors: 25
+we have that book - no such author
+"""
+
+NOTES = """\
+201 {'id': 1}
+201 {'id': 2}
+409 {'detail': 'duplicate'}
+['milk', 'bread']
+"""
+
+JOBS = """\
+mail to ada@example.org
+resize a.png attempt 1 of 5
+resize b.png
+dead after 3 attempts: card declined
+{'charge': {'ready': 1}, 'resize': {'ready': 1}}
+now: None
+tea is ready
+nothing to ship: None
+ship {'purchase': 1}
+sum: 6
+"""
+
 NEEDED = {
     "stored_types.py": "looplite.adapters.aiosqlite",
     "tracing_otel.py": "opentelemetry.sdk",
     "trio_tasks.py": "trio",
+    "fastapi_notes.py": "fastapi",
 }
 
 
@@ -154,6 +202,9 @@ def test_samples_of_all_pages() -> None:
         ("pool.py", POOL),
         ("sqlspec.py", SQLSPEC),
         ("adk_store.py", ADK),
+        ("crud.py", CRUD),
+        ("fastapi_notes.py", NOTES),
+        ("job_queue.py", JOBS),
     ],
     ids=[
         "tiny",
@@ -167,6 +218,9 @@ def test_samples_of_all_pages() -> None:
         "pool",
         "sqlspec",
         "adk",
+        "crud",
+        "fastapi",
+        "queue",
     ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
