@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import looplite
 import pytest
+from events.conftest import Clock
+from looplite.adapters.aiosqlite import AiosqliteConfig
 from looplite.extensions.events import (
     AsyncEventChannel,
     AsyncTableEventQueue,
@@ -86,28 +88,37 @@ def test_a_handler_that_fails_is_run_again(
     assert "attempt 4 of 4: ValueError('not yet')" in caplog.messages[-1]
 
 
-def test_a_long_handler_keeps_its_lease(run: Callable[..., Any], path: Path) -> None:
+def test_a_long_handler_keeps_its_lease(run: Callable[..., Any], path: Path, clock: Clock) -> None:
+    """By the test's clock it runs for ten leases, and the other consumer looks all the time."""
+
     async def main() -> None:
         began: list[int] = []
         gate = asyncio.Event()
+        clock.now = 1_700_000_000.0
 
         async def handler(event: EventMessage) -> None:
             began.append(event.attempts)
             await gate.wait()
 
-        async with AsyncEventChannel(path, lease_seconds=0.05) as channel:
+        async with AsyncEventChannel(path, lease_seconds=0.03, clock=clock) as channel:
             extended = 0
             extend = channel.queue.extend
 
             async def counted(*args: Any) -> bool:
                 nonlocal extended
+                kept = await extend(*args)
                 extended += 1
-                return await extend(*args)
+                return kept
 
             channel.queue.extend = counted  # type: ignore[method-assign, assignment]
             listener = channel.listen("a", handler, concurrency=2)
             await channel.publish("a", 1)
-            await until(lambda: extended >= 6)  # twice as long as the lease
+            await until(lambda: began)
+            for _ in range(20):
+                clock.now += 0.015
+                # The first may have read the clock before.
+                wanted = extended + 2
+                await until(lambda wanted=wanted: extended >= wanted)  # type: ignore[misc]
             assert began == [1]
             gate.set()
             await listener.stop()
@@ -281,6 +292,24 @@ def test_configurations(path: Path) -> None:
     Config.extension_config = {"events": {"lease": 7}}
     with pytest.raises(EventChannelError, match="no key 'lease'; those it has are 'queue_table'"):
         AsyncEventChannel(Config())
+
+
+def test_the_configuration_of_the_adapter(path: Path) -> None:
+    async def main() -> None:
+        config = AiosqliteConfig(
+            connection_config={"database": str(path)},
+            extension_config={"events": {"lease_seconds": 5}},
+        )
+        async with AsyncEventChannel(config) as channel:
+            assert channel.queue.lease_seconds == 5
+            task = asyncio.ensure_future(channel.queue.get("a"))
+            await until(lambda: channel.queue.waiters)
+            await channel.publish("a", {"x": 1})
+            event = await task
+            assert (event.payload, await channel.ack(event)) == ({"x": 1}, True)
+        await config.close_pool()
+
+    asyncio.run(main())
 
 
 def test_mistakes_are_told(path: Path) -> None:

@@ -156,6 +156,7 @@ def test_delays_end_by_themselves(run: Callable[..., Any], path: Path) -> None:
             again = await queue.get("a")
             assert (again.event_id, again.attempts) == (event.event_id, 2)
             await queue.ack(again)
+        async with AsyncTableEventQueue(path, poll_interval=NEVER) as queue:
             # One that waits already is told of a delay, and of a failure.
             task = asyncio.ensure_future(queue.get("b"))
             await waiting(queue)
