@@ -3,6 +3,8 @@
  * A writer needs a connection that nobody uses for anything else, opened as those of the pool are. It is opened when
  * the first write comes; until it is open, writes go to the pool's connections, each with a commit of its own. Should
  * opening fail, so they do for good, and the pool's own connections say what is wrong; the next write tries again.
+ * One that has met an error of its file is given up, and opened again in the same way. What it refused because the file
+ * has lost its name goes to the pool's connections, which are looked at in the pool's intervals.
  *
  * Only what begins with INSERT, UPDATE, DELETE or REPLACE comes here. What asks for changes() and the like, or names
  * temporary objects, has a connection of its own before it gets here (looplite.adapters.aiosqlite._text).
@@ -116,11 +118,11 @@ static bool is_ready(lp_pool *pool, const ll_submit *how)
     ll_conn_state state;
     if (group->conn) {
         ll_conn_get_state(group->conn, &state);
-        if (state.open)
-            return !state.closing;
-        if (!state.idle)
+        if (!state.open && !state.idle)
             return false; /* being opened */
-        let_go(group);
+        if (state.open && !ll_writer_is_broken(group->writer))
+            return !state.closing;
+        let_go(group); /* it closes behind what it was given */
     }
     begin_to_open(pool, how);
     return false;
@@ -147,6 +149,13 @@ ll_status lp_group_exec(lp_pool *pool, lp_call *call, const ll_sql *sql, const l
     }
     ll_status status = ll_writer_submit(pool->group->writer, NULL, sql, &limited, &call->request);
     return status == LL_EINVAL || status == LL_ECLOSED ? LL_ENEEDSLEASE : status;
+}
+
+bool lp_group_refused(const lp_call *call)
+{
+    return call->finished && call->request && call->status != LL_OK &&
+           call->outcome == LL_NOT_APPLIED &&
+           ll_request_error(call->request)->sqlite_code == SQLITE_READONLY_DBMOVED;
 }
 
 ll_status lp_group_close(lp_pool *pool, lp_call *call, const ll_submit *how)

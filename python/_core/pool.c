@@ -45,7 +45,9 @@ static lp_step query_start(lp_call *call)
     if (lp_pool_need(pool) < 0 || lp_query_params(call, &sql) < 0 ||
         lp_call_how(call, LL_SUBMIT_BORROW, &how) < 0)
         return LP_ERROR;
-    ll_status status = pool->group ? lp_group_exec(pool, call, &sql, &how) : LL_ENEEDSLEASE;
+    ll_status status = pool->group && !call->grouped ? lp_group_exec(pool, call, &sql, &how)
+                                                     : LL_ENEEDSLEASE;
+    call->grouped = status != LL_ENEEDSLEASE;
     if (status == LL_ENEEDSLEASE)
         status = ll_pool_exec(pool->pool, &sql, &how, &call->request);
     if (status == LL_ENEEDSLEASE) {
@@ -67,6 +69,11 @@ static lp_step query_finish(lp_call *call)
         return query_start(call);
     if (lp_pool_closed_meanwhile(call))
         return LP_ERROR;
+    if (call->grouped && lp_group_refused(call)) {
+        ll_request_unref(call->request);
+        call->request = NULL;
+        return query_start(call); /* by the pool's connections, once */
+    }
     return lp_query_finish(call, pool->text_factory, pool->detect_types);
 }
 

@@ -46,6 +46,9 @@ struct lp_group *lp_group_new(lp_pool *pool, const ll_open_options *options, uin
 void lp_group_free(struct lp_group *group);
 /* As ll_pool_exec(), if the statement is one for the group; LL_ENEEDSLEASE: it is not, or not now. */
 ll_status lp_group_exec(lp_pool *pool, lp_call *call, const ll_sql *sql, const ll_submit *how);
+/* Whether a finished call that went to the group was not run, because its connection's file is not the one of that name
+ * any more: the pool's connections are the ones to look for it. */
+bool lp_group_refused(const lp_call *call);
 /* Closes its connection: as ll_pool_close(). LL_OK: it has none. */
 ll_status lp_group_close(lp_pool *pool, lp_call *call, const ll_submit *how);
 void lp_group_stats(const lp_pool *pool, ll_writer_stats *ret_stats);
