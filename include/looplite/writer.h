@@ -66,6 +66,13 @@ typedef struct ll_writer_stats {
  * Thread: any. Owns: nothing. Errors: all zero after fork. Since: 0.1 */
 LL_API void ll_writer_get_stats(const ll_writer *writer, ll_writer_stats *ret_stats);
 
+/* Whether its connection has met an error after which another one should take its place: the file is not the one of
+ * that name any more, is damaged, or could not be read or written. Before each transaction the writer looks whether the
+ * file still has its name. If not, what has no home fails with SQLITE_READONLY_DBMOVED and was not applied, for nobody
+ * would find it again; what has a home runs there.
+ * Thread: any. Owns: nothing. Errors: none; false for NULL and after fork. Since: 0.1 */
+LL_API bool ll_writer_is_broken(const ll_writer *writer);
+
 /* Gives the writer back. What was submitted before is still carried out; then its handle of the connection is given
  * back.
  * Thread: any. Owns: takes it; NULL is fine. Errors: none. After fork: frees nothing. Since: 0.1 */

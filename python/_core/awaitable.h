@@ -92,6 +92,7 @@ struct lp_call {
     bool uncommon;    /* trap, hook or hook_context were set */
     bool owed;        /* under trio: begun though its task is cancelled, which is to be told so */
     bool begun;       /* the statement itself was submitted */
+    bool again;       /* ... for the second time (pool.c) */
     PyObject *hook;   /* whom to tell of the statement (hook.c), or NULL */
     PyObject *hook_context; /* the contextvars to tell it in; NULL: those of now */
     lp_call *behind;        /* a fetch: the next one that waits for the same batch; owned */

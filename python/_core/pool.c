@@ -58,6 +58,15 @@ static lp_step query_start(lp_call *call)
     return lp_call_submitted(call, status);
 }
 
+/* Whether it was not run, because the file of the connection that shares commits is not the one of that name any more:
+ * then the pool's other connections are the ones to look for it. */
+static bool lost_its_file(const lp_call *call)
+{
+    return call->finished && call->request && call->status != LL_OK &&
+           call->outcome == LL_NOT_APPLIED &&
+           ll_request_error(call->request)->sqlite_code == SQLITE_READONLY_DBMOVED;
+}
+
 static lp_step query_finish(lp_call *call)
 {
     lp_pool *pool = (lp_pool *)call->owner;
@@ -65,6 +74,12 @@ static lp_step query_finish(lp_call *call)
         return query_start(call);
     if (lp_pool_closed_meanwhile(call))
         return LP_ERROR;
+    if (!call->again && lost_its_file(call)) {
+        ll_request_unref(call->request);
+        call->request = NULL;
+        call->again = true;
+        return query_start(call);
+    }
     return lp_query_finish(call, pool->text_factory, pool->detect_types);
 }
 

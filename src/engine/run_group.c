@@ -30,6 +30,7 @@
 #include "db/bind.h"
 #include "db/inspect.h"
 #include "db/sqlerror.h"
+#include "db/vfs_shim.h"
 #include "engine/group.h"
 #include "platform/clock.h"
 
@@ -127,6 +128,43 @@ static void leave_all_alone(ll_writer *writer)
     writer->synchronous = INT32_MAX;
     while ((request = lli_group_next(writer)) != NULL)
         leave_alone(writer, request);
+    writer->synchronous = synchronous;
+}
+
+/* Whether the name of the file leads to another one now, or to none. In WAL mode SQLite would not mind, and what
+ * is committed to a file without a name is lost. It costs a stat() for each transaction. */
+static bool has_moved(ll_writer *writer)
+{
+    struct lli_file_facts facts;
+    if (!lli_vfs_file_facts(writer->conn->db.handle, "main", &facts) || facts.memory ||
+        !facts.moved)
+        return false;
+    lli_tenant_note_error(writer->conn, SQLITE_READONLY_DBMOVED);
+    return true;
+}
+
+static void refuse_moved(ll_request *request)
+{
+    lli_error_set(&request->error, LL_ESQL, "%s: the file was moved, removed or replaced",
+                  lli_sq.errstr(SQLITE_READONLY));
+    request->error.pub.sqlite_code = SQLITE_READONLY_DBMOVED;
+    request->outcome = LL_NOT_APPLIED;
+    lli_group_answer(request);
+}
+
+/* Our file is not the one that is meant: whoever has a home runs there, the others are told. */
+static void leave_all_moved(ll_writer *writer)
+{
+    ll_request *request;
+    int synchronous = writer->synchronous;
+    writer->synchronous = INT32_MAX;
+    while ((request = member_of(lli_list_pop(&writer->again))) != NULL ||
+           (request = lli_group_next(writer)) != NULL) {
+        if (lli_group_has_no_home(request))
+            refuse_moved(request);
+        else
+            lli_group_send_home(request);
+    }
     writer->synchronous = synchronous;
 }
 
@@ -316,6 +354,10 @@ static enum opened open_transaction(ll_writer *writer, uint64_t *ret_park_ns)
     (void)lli_group_patience(writer, LLI_NEVER, &synchronous, &any);
     if (!any && lli_list_empty(&writer->again))
         return NOTHING;
+    if (has_moved(writer)) {
+        leave_all_moved(writer);
+        return NOTHING;
+    }
     arm(writer, 0);
     if (!set_up(writer, synchronous)) {
         leave_all_alone(writer);
@@ -334,6 +376,7 @@ static enum opened open_transaction(ll_writer *writer, uint64_t *ret_park_ns)
     writer->tries = 0;
     if (rc == SQLITE_OK && learn_schema(writer))
         return OPEN;
+    lli_tenant_note_error(conn, rc);
     if (lli_db_in_transaction(&conn->db))
         (void)lli_run_text(conn, "ROLLBACK");
     leave_all_alone(writer); /* whose errors these are */
@@ -439,6 +482,7 @@ static void note_end(ll_writer *writer, ll_request *request, const struct lli_st
         return;
     }
     lli_run_fail(conn, request, stepped->rc, in_transaction && total != 0);
+    lli_tenant_note_error(conn, request->error.pub.sqlite_code);
     lli_run_drop_rows(request);
 }
 
@@ -566,6 +610,7 @@ static void roll_back(ll_writer *writer)
 static void fail_all(ll_writer *writer, int rc)
 {
     bool unknown = (rc & 0xff) == SQLITE_IOERR;
+    lli_tenant_note_error(writer->conn, rc);
     for (struct lli_node *node = lli_list_first(&writer->batch); node;
          node = lli_list_next(&writer->batch, node)) {
         ll_request *request = member_of(node);

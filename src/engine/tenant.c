@@ -168,10 +168,9 @@ static bool breaks(int code)
     }
 }
 
-static void note_errors(ll_conn *conn, const ll_request *request)
+void lli_tenant_note_error(ll_conn *conn, int sqlite_code)
 {
-    if (!breaks(request->error.pub.sqlite_code) || conn->tenant.broken ||
-        request->op == LLI_OP_CALL)
+    if (!breaks(sqlite_code) || conn->tenant.broken)
         return;
     lli_lock(&conn->mu);
     conn->tenant.broken = true;
@@ -224,9 +223,17 @@ void lli_tenant_note(ll_conn *conn, const ll_request *request, bool in_transacti
         }
         lli_unlock(&conn->mu);
     }
-    if (LLI_UNLIKELY(request->error.pub.status < 0))
-        note_errors(conn, request);
+    if (LLI_UNLIKELY(request->error.pub.status < 0) && request->op != LLI_OP_CALL)
+        lli_tenant_note_error(conn, request->error.pub.sqlite_code);
     note_wal(conn, request, writing);
+}
+
+bool lli_tenant_is_broken(ll_conn *conn)
+{
+    lli_lock(&conn->mu);
+    bool broken = conn->tenant.broken;
+    lli_unlock(&conn->mu);
+    return broken;
 }
 
 bool lli_tenant_is_clean(ll_conn *conn)

@@ -73,6 +73,10 @@ bool lli_tenant_admits(ll_conn *conn, struct ll_request *request);
 /* Owner: behind each request, before anybody else sees the new state. */
 void lli_tenant_note(ll_conn *conn, const struct ll_request *request, bool in_transaction,
                      bool writing);
+/* Owner: a SQLite code was met on it. If the file is the trouble, the connection is broken. */
+void lli_tenant_note_error(ll_conn *conn, int sqlite_code);
+/* Any thread: whether such an error was met. */
+bool lli_tenant_is_broken(ll_conn *conn);
 /* Any thread: whether it is idle, and nothing is left behind that would have to be looked for. */
 bool lli_tenant_is_clean(ll_conn *conn);
 /* Any thread: what it keeps open in the file, since when; 0: nothing. */

@@ -94,6 +94,12 @@ void ll_writer_get_stats(const ll_writer *writer, ll_writer_stats *ret_stats)
     ret_stats->reruns = atomic_load_explicit(&writer->stats.reruns, memory_order_relaxed);
 }
 
+bool ll_writer_is_broken(const ll_writer *writer)
+{
+    return writer && !lli_engine_foreign(writer->conn->engine) &&
+           lli_tenant_is_broken(writer->conn);
+}
+
 void ll_writer_free(ll_writer *writer)
 {
     if (writer && !lli_engine_foreign(writer->conn->engine))

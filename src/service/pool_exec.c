@@ -91,14 +91,17 @@ static bool try_group(ll_pool *pool, const ll_sql *sql, uint64_t now, const ll_s
         lli_pool_serve(pool);
         return false;
     }
-    *ret_status = ll_writer_submit(writer, NULL, sql, how, ret_request);
+    bool broken = ll_writer_is_broken(writer);
+    if (!broken)
+        *ret_status = ll_writer_submit(writer, NULL, sql, how, ret_request);
     lli_lock(&pool->mu);
     scribe->users--;
-    bool serve = pool->closing;
+    scribe->suspect |= broken; /* another one is opened in its place */
+    bool serve = pool->closing || broken;
     lli_unlock(&pool->mu);
     if (serve)
         lli_pool_serve(pool);
-    return true;
+    return !broken;
 }
 
 ll_status ll_pool_exec(ll_pool *pool, const ll_sql *sql, const ll_submit *how,

@@ -68,8 +68,8 @@ static void submit(struct schedule *s)
         "INSERT OR ROLLBACK INTO t(n) VALUES(%zu), (0)",
         "INSERT INTO t(n) VALUES(%zu), (0)",
         "INSERT INTO t(n) SELECT %zu + 0 * changes()",
-        "INSERT INTO t(n) SELECT %zu FROM (WITH RECURSIVE c(v) AS (SELECT 1 UNION ALL SELECT v + 1"
-        " FROM c WHERE v < 900) SELECT max(v) FROM c)",
+        ("INSERT INTO t(n) SELECT %zu FROM (WITH RECURSIVE c(v) AS (SELECT 1 UNION ALL SELECT v + 1"
+         " FROM c WHERE v < 900) SELECT max(v) FROM c)"),
         "INSERT INTO t(n) VALUES(%zu + abs(0))",
     };
     char text[300];

@@ -3,6 +3,7 @@
 #include "pool_ways.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* A connection that was not looked at for a nanosecond is looked at. */
@@ -179,7 +180,7 @@ static void a_stream_beside_ones_own_writes(void **state)
 
 static int opens(void *arg, sqlite3 **ret_db, char **ret_message)
 {
-    size_t *counts = ((void **)arg)[1];
+    atomic_size_t *counts = ((void **)arg)[1];
     (void)ret_message;
     counts[0]++;
     return sqlite3_open_v2(((void **)arg)[0], ret_db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
@@ -188,21 +189,21 @@ static int opens(void *arg, sqlite3 **ret_db, char **ret_message)
 
 static int closes(void *arg, sqlite3 *db)
 {
-    size_t *counts = ((void **)arg)[1];
+    atomic_size_t *counts = ((void **)arg)[1];
     counts[1]++;
     return sqlite3_close(db);
 }
 
 static void released(void *arg)
 {
-    size_t *counts = ((void **)arg)[1];
+    atomic_size_t *counts = ((void **)arg)[1];
     counts[2]++;
 }
 
 static void an_adopted_pool(void **state)
 {
     t_env *t = *state;
-    size_t counts[3] = {0};
+    atomic_size_t counts[3] = {0}; /* by workers */
     void *arg[] = {(void *)(uintptr_t)t_path(t, "a.db"), counts};
     ll_adopt adopt = {.open = opens, .close = closes, .release = released, .arg = arg};
     ll_pool *pool = p_new_path(t->engine, NULL,

@@ -189,10 +189,15 @@ static void leases_that_write_stand_in_line(void **state)
         leases[i] = p_acquire(pool, NULL);
         (void)t_int(ll_lease_conn(leases[i]), "SELECT count(*) FROM t");
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        uint64_t waits = t_stats(t->engine).gate_waits;
         T_CHECK(ll_txn_begin(ll_lease_conn(leases[i]), LL_BEGIN_IMMEDIATE,
                              &(ll_submit){.done = t_count, .user = &done[i]},
                              &begins[i]) == LL_PENDING);
+        /* the next one comes when this one has it, or stands in line */
+        while (i == 0 ? done[0] == 0 : t_stats(t->engine).gate_waits == waits)
+            t_turn(t->engine);
+    }
     for (int i = 0; i < 4; i++) {
         t_until(t->engine, &done[i], 1);
         t_is(begins[i], LL_OK, LL_APPLIED);
@@ -205,7 +210,6 @@ static void leases_that_write_stand_in_line(void **state)
     for (int i = 0; i < 4; i++)
         (void)p_release(leases[i]);
     T_EQUAL(p_int(pool, "SELECT sum(x) FROM t"), 4);
-    T_CHECK(t_stats(t->engine).gate_waits >= 1);
     p_close(pool);
 }
 

@@ -163,6 +163,14 @@ def test_mistakes_around_them() -> None:
         AiosqliteConfig(bind_key=3)  # type: ignore[arg-type]
     with pytest.raises(ImproperConfigurationError, match="connection_config must be a mapping"):
         AiosqliteConfig(connection_config="x.db")  # type: ignore[arg-type]
+    with pytest.raises(
+        ImproperConfigurationError,
+        match=r"'group_commit'\] is True, so driver_features\['on_connection_create'\] must be absent, not <",
+    ):
+        AiosqliteConfig(
+            connection_config={"group_commit": True},
+            driver_features={"on_connection_create": asyncio.sleep},
+        )
     with pytest.raises(TypeError, match="unexpected keyword"):
         AiosqliteConfig(statement_config=None)  # type: ignore[call-arg]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,39 @@ def test_a_locked_file(run: Run, path: Path) -> None:
             await session.execute("INSERT INTO t(n) VALUES (2)")
             assert await session.select("SELECT n FROM t") == [{"n": 2}]
         await config.close_pool()
+
+    run(main)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_lost_its_name(
+    run: Run, path: Path, tmp_path: Path, journal: str, replaced: bool
+) -> None:
+    """The writer's connection goes with it: what is answered is in the file of that name."""
+    config = config_of(path, health_check_interval=1e-6, pragmas={"journal_mode": journal})
+    fresh = tmp_path / "fresh.db"
+    rows = "CREATE TABLE t(id INTEGER PRIMARY KEY, task INT, n INT UNIQUE)"
+    with contextlib.closing(sqlite3.connect(fresh)) as db:
+        db.execute(rows)
+
+    async def main() -> None:
+        await begun(config)
+        for name in path.parent.glob(f"{path.name}*"):
+            name.unlink()
+        if replaced:
+            fresh.replace(path)
+        async with config.provide_session() as session:
+            if not replaced:
+                await session.execute(rows)
+            members = config.stats()["group_members"]
+            n = 0
+            while n < 10 or config.stats()["group_members"] <= members:  # until it is grouped again
+                await session.execute("INSERT INTO t(n) VALUES (?)", n)
+                n += 1
+            assert await session.select_value("SELECT count(*) FROM t") == n
+        await config.close_pool()
+        assert rows_of(path, "SELECT count(*) FROM t") == [(n,)]
 
     run(main)
 

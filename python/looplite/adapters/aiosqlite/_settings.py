@@ -461,6 +461,16 @@ def feature_settings(given: Any) -> dict[str, Any]:
     return made
 
 
+def check_both(connection: Mapping[str, Any], features: Mapping[str, Any]) -> None:
+    """What a setting of the one means for the other."""
+    if connection["group_commit"] and "on_connection_create" in features:
+        raise ImproperConfigurationError(
+            "connection_config['group_commit'] is True, so driver_features['on_connection_create'] "
+            f"must be absent, not {features['on_connection_create']!r}: with it each session has a "
+            "connection of its own, and no two share a commit"
+        )
+
+
 EXTENSIONS = ("adk", "aiohttp", "events", "fastapi", "litestar", "sanic", "starlette")
 
 

@@ -54,6 +54,7 @@ class AiosqliteConfig:
         self.extension_config: dict[str, dict[str, Any]] = _settings.extension_settings(
             extension_config
         )
+        _settings.check_both(self.connection_config, self.driver_features)
         self.bind_key = bind_key
         self._pool: Pool | None = None
         self._types = _connect.types_of(self.driver_features)
