@@ -46,6 +46,8 @@
 static const uint64_t window_ns = 50 * LLI_MS;
 static const uint64_t gap_ns = 6 * LLI_MS;
 static const uint64_t burst_ns = 250 * LLI_MS;
+static const uint64_t kept_out_ns = 20 *
+                                    LLI_MS; /* more than a step of who waits for a lock (run.c) */
 
 struct lli_gate {
     struct lli_node node;
@@ -58,6 +60,9 @@ struct lli_gate {
     uint64_t free_ns;         /* (without what it is now) */
     uint64_t busy_ns;         /* since then it never was free for long but in our own gaps */
     uint64_t closed_until_ns; /* nobody of ours enters before */
+
+    /* any thread, relaxed: a hint */
+    _Atomic uint64_t met_ns; /* when its holder met a lock of somebody else's; 0: never */
 };
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
@@ -252,6 +257,24 @@ bool lli_gate_enter(struct lli_gate_seat *seat, uint64_t now_ns, uint64_t *ret_a
     bool holds = seat->holds || grant(seat, now_ns, ret_again_ns);
     lli_unlock(&registry);
     return holds;
+}
+
+void lli_gate_note_lock(struct lli_gate_seat *seat, uint64_t now_ns)
+{
+    lli_lock(&registry);
+    for (size_t i = 0; seat->holds && i < seat->count; i++)
+        atomic_store_explicit(&seat->places[i].gate->met_ns, now_ns, memory_order_relaxed);
+    lli_unlock(&registry);
+}
+
+bool lli_gate_is_kept_out(const struct lli_gate_seat *seat, uint64_t now_ns)
+{
+    for (size_t i = 0; i < seat->count; i++) {
+        uint64_t met = atomic_load_explicit(&seat->places[i].gate->met_ns, memory_order_relaxed);
+        if (met > 0 && now_ns < met + kept_out_ns)
+            return true;
+    }
+    return false;
 }
 
 /* Leaves one of the lines. The connection that has something to do now, with a reference; or NULL. Under

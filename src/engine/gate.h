@@ -45,6 +45,10 @@ void lli_gate_move(struct lli_gate_seat *seat, struct lli_gate_seat *from);
  * before. Its connection is unparked when something has changed; and it asks again at *ret_again_ns, if that is
  * not LLI_NEVER. */
 bool lli_gate_enter(struct lli_gate_seat *seat, uint64_t now_ns, uint64_t *ret_again_ns);
+/* Owner: who holds the gates has met a lock of somebody who does not come here, of another process most of the time. */
+void lli_gate_note_lock(struct lli_gate_seat *seat, uint64_t now_ns);
+/* Owner: whether that was a moment ago at one of its gates, whoever it was. A hint. */
+bool lli_gate_is_kept_out(const struct lli_gate_seat *seat, uint64_t now_ns);
 /* Leaves all lines, and unparks those whose turn it is. Nothing if it has not asked. */
 void lli_gate_give_back(struct lli_gate_seat *seat);
 

@@ -103,6 +103,7 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
         return false;
     uint64_t now = lli_now_ns(), again;
     uint64_t deadline = conn->db.guard.deadline_ns;
+    lli_gate_note_lock(&conn->seat, now);
     if (now >= deadline) { /* the loop may be too busy to say so */
         conn->db.guard.stopped = LLI_STOP_DEADLINE;
         return false;

@@ -372,6 +372,8 @@ static enum opened open_transaction(ll_writer *writer, uint64_t *ret_park_ns)
     arm(writer, 0);
     int rc = lli_run_text(conn, "BEGIN IMMEDIATE");
     if ((rc & 0xff) == SQLITE_BUSY)
+        lli_gate_note_lock(&conn->seat, now);
+    if ((rc & 0xff) == SQLITE_BUSY)
         return wait(writer, now, lli_deadline_from(now, next_step(writer)), ret_park_ns);
     writer->tries = 0;
     if (rc == SQLITE_OK && learn_schema(writer))

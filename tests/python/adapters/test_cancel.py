@@ -129,6 +129,72 @@ async def a_stream(config: AiosqliteConfig, stages: list[str]) -> None:
         stages.append("committed")
 
 
+async def single_statements(config: AiosqliteConfig, stages: list[str]) -> None:
+    async with config.provide_session() as session:
+        for x in (1, 2):
+            stages.append("commit")
+            await session.execute("INSERT INTO t VALUES (?)", x)
+            stages.append(f"applied {x}")
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("group", [False, True])
+def test_single_statements_at_every_await(run: Run, path: Path, journal: str, group: bool) -> None:
+    """Each is applied or not, and its task knows which; nobody else is harmed."""
+    config = AiosqliteConfig(
+        connection_config={
+            "database": path,
+            "pool_size": 1,
+            "inline": False,
+            "connect_timeout": 60,
+            "group_commit": group,
+            "pragmas": {"journal_mode": journal, "synchronous": "off"},
+        }
+    )
+
+    async def other(x: int) -> None:
+        async with config.provide_session() as session:
+            await session.execute("INSERT INTO t VALUES (?)", x)
+
+    async def once(at: int) -> bool:
+        async with config.provide_session() as session:
+            await session.execute("DELETE FROM t")
+        stages: list[str] = []
+        cancelling = Cancelled(single_statements(config, stages), at)
+        outcome = "applied"
+        beside = [asyncio.ensure_future(other(x)) for x in (10, 11)]
+        try:
+            await cancelling
+        except asyncio.CancelledError as error:
+            outcome = error.looplite_outcome  # type: ignore[attr-defined]
+        await asyncio.gather(*beside)
+        done = sum(stage.startswith("applied") for stage in stages)
+        if done < 2:
+            assert outcome in ("applied", "not applied"), (at, stages)
+            done += outcome == "applied"
+        async with config.provide_session() as session:
+            rows = await session.select("SELECT x FROM t ORDER BY x")
+        assert [row["x"] for row in rows] == [*range(1, done + 1), 10, 11], (at, stages, outcome)
+        return cancelling.reached
+
+    async def main() -> int:
+        async with config.provide_session() as session:
+            await session.execute("CREATE TABLE t(x)")
+            while group and config.stats()["group_members"] == 0:
+                await session.execute("INSERT INTO t VALUES (0)")
+        at = 1
+        while await once(at):
+            at += 1
+        stats = config.stats()
+        await config.close_pool()
+        assert stats["leased"] == stats["waiting"] == 0
+        return at
+
+    assert run(main) >= 3
+    with probe(path) as found:
+        assert not found.in_use()
+
+
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 @pytest.mark.parametrize(
     "scenario",

@@ -830,8 +830,11 @@ def test_streams(session: Session) -> None:
     session(work)
 
 
+@pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_session_writes_while_its_stream_is_open(session: Session, journal: str) -> None:
+def test_a_session_writes_while_its_stream_is_open(
+    session: Session, journal: str, group: bool
+) -> None:
     """On the stream's own connection: another one would have to wait for the stream to end."""
 
     async def work(s: AiosqliteDriver) -> None:
@@ -847,7 +850,7 @@ def test_a_session_writes_while_its_stream_is_open(session: Session, journal: st
         assert seen == 2000
         assert await s.select_value("SELECT sum(amount) FROM item WHERE id > 3") == 12
 
-    session(work, pragmas={"journal_mode": journal})
+    session(work, pragmas={"journal_mode": journal}, group_commit=group)
 
 
 def test_a_stream_that_outlives_its_session_is_ended(run: Run, path: Path) -> None:

@@ -1,8 +1,5 @@
-"""The pool under load and under trouble: nothing is lost, nothing is locked out, and it is usable afterwards.
-
-`LOOPLITE_TEST_LOAD` is how many rows each task of the load tests writes (100).
-"""
-# ruff: noqa: ASYNC110, ASYNC220, ASYNC240, E501, PT012
+"""The pool shared, and under trouble: nothing is lost, nothing is locked out, and it is usable afterwards."""
+# ruff: noqa: ASYNC110, ASYNC240, E501, PT012
 
 from __future__ import annotations
 
@@ -35,10 +32,6 @@ from support.locks import write_lock
 
 Run = Callable[..., Any]
 
-SLOW = bool(os.environ.get("LL_TEST_SLOW"))
-LOAD = int(os.environ.get("LOOPLITE_TEST_LOAD", "10" if SLOW else "100"))
-TASKS = 100
-
 
 def config_of(path: Path | str | None, **settings: Any) -> AiosqliteConfig:
     if path is not None:
@@ -64,75 +57,7 @@ async def opened(config: AiosqliteConfig, count: int) -> None:
         await asyncio.sleep(0)
 
 
-# ---- load ---------------------------------------------------------------------------------------
-
-WRITER = """
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
-db.execute("PRAGMA synchronous = off")
-for n in range(int(sys.argv[2])):
-    db.execute("INSERT INTO t(task, n) VALUES (-1, ?)", (n,))
-db.close()
-"""
-
-
-@pytest.mark.parametrize("journal", ["wal", "delete", "memory"])
-def test_many_tasks_write_and_others_read(run: Run, path: Path, journal: str) -> None:
-    """No "database is locked", no lost row, no duplicate, and the order of each task is kept."""
-    # What is asked here is who waits for whom, not what a loss of power does.
-    settings: dict[str, Any] = {"timeout": 60, "operation_timeout": None}
-    if journal != "memory":
-        settings["pragmas"] = {"journal_mode": journal, "synchronous": "off"}
-    config = config_of(path if journal != "memory" else None, **settings)
-    reads = 0
-
-    async def write(task: int) -> None:
-        async with config.provide_session() as session:
-            for n in range(LOAD):
-                done = await session.execute("INSERT INTO t(task, n) VALUES (?, ?)", task, n)
-                assert done.rows_affected == 1
-                if n % 25 == 0:  # a session sees its own last commit
-                    sql = "SELECT max(n) FROM t WHERE task = ?"
-                    assert await session.select_value(sql, task) == n
-
-    async def read(until: asyncio.Event) -> None:
-        nonlocal reads
-        async with config.provide_session() as session:
-            seen = 0
-            while not until.is_set():
-                count = await session.select_value("SELECT count(*) FROM t")
-                assert count >= seen
-                seen = count
-                reads += 1
-
-    async def main() -> list[dict[str, Any]]:
-        over = asyncio.Event()
-        async with config.provide_session() as session:
-            await session.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, task INT, n INT)")
-            await session.execute("CREATE INDEX t_task ON t(task, n)")
-        other = None
-        if journal != "memory":
-            other = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(LOAD)])
-        readers = [asyncio.create_task(read(over)) for _ in range(3)]
-        try:
-            await asyncio.gather(*(write(task) for task in range(TASKS)))
-        finally:
-            over.set()
-            await asyncio.gather(*readers)
-            if other is not None:
-                assert await asyncio.to_thread(other.wait, SCRIPT_SECONDS) == 0
-        async with config.provide_session() as session:
-            rows = await session.select("SELECT task, n FROM t ORDER BY id")
-        await config.close_pool()
-        return rows
-
-    rows = run(main)
-    tasks = range(TASKS) if journal == "memory" else range(-1, TASKS)
-    found: dict[int, list[int]] = {task: [] for task in tasks}
-    for row in rows:
-        found[row["task"]].append(row["n"])
-    assert all(ns == list(range(LOAD)) for ns in found.values())
-    assert reads > 0
+# ---- sharing ------------------------------------------------------------------------------------
 
 
 def test_a_hundred_sessions_share_five_connections(run: Run, path: Path) -> None:
