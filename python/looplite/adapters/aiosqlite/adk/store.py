@@ -220,9 +220,7 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
         """The tables as they are in the database; as they would be made, if there are none."""
         for names in (_OWN_NAMES,) if self._named else (_OWN_NAMES, _NEWER_NAMES):
             tables = self._make(document=False, names=names)
-            ((document, _),) = await read(
-                cast("str", tables.statements[Statement.FIND_LAYOUT]), ()
-            )
+            ((document, _),) = await read(cast("str", tables.statements[Statement.FIND_LAYOUT]), ())
             if document is None:
                 continue
             if document == 2:
