@@ -5,12 +5,14 @@ SQLSpec is its own store and service (on aiosqlite), google-adk its `SqliteSessi
 file in WAL mode. Writes are measured with `synchronous` as SQLite sets it, FULL, where each waits
 for the disk, and one of them with NORMAL, too, where what is left is the code.
 
-looplite's store runs on one connection that is kept, as `sqlite3`'s does; its service opens
-none for a call either.
+looplite's store and service are on an `AiosqliteConfig`, whose pool is open. With 100 tasks that
+append at once it shares commits (`group_commit`), and SQLSpec has five connections, as it has by
+default.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import itertools
 import json
@@ -31,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "python"))
 
 EVENTS = 50
 SESSIONS = 20
+TASKS = 100
 STATE = {f"key{n}": {"text": "value", "n": n} for n in range(10)}
 CONTENT = {"role": "model", "parts": [{"text": "It is dry in Oslo today, with some wind. " * 8}]}
 Call = Callable[[int], Awaitable[Any]]
@@ -97,37 +100,20 @@ class _ByHand:
         self.store.db.close()
 
 
-class _Config:
-    """One connection of looplite, kept."""
-
-    extension_config: dict[str, Any] = {}  # noqa: RUF012
-    connection_config = {"enable_foreign_keys": True}  # noqa: RUF012
-
-    def __init__(self, connection: Any) -> None:
-        self._held = _Held(connection)
-
-    def provide_connection(self) -> _Held:
-        return self._held
-
-
-class _Held:
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-
-    async def __aenter__(self) -> Any:
-        return self.connection
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-
 class _Looplite:
+    group_commit = False
+
     async def open(self, path: Path, synchronous: str) -> None:
-        looplite = importlib.import_module("looplite")
+        config = importlib.import_module("looplite.adapters.aiosqlite").AiosqliteConfig
         module = importlib.import_module("looplite.adapters.aiosqlite.adk")
-        pragmas = {"journal_mode": "WAL", "synchronous": synchronous, "foreign_keys": True}
-        self.connection = await looplite.connect(path, isolation_level=None, pragmas=pragmas)
-        self.store = module.AiosqliteADKStore(_Config(self.connection))
+        self.config = config(
+            connection_config={
+                "database": path,
+                "pragmas": {"synchronous": synchronous},
+                "group_commit": self.group_commit,
+            }
+        )
+        self.store = module.AiosqliteADKStore(self.config)
         await self.store.create_tables()
 
     async def create(self, session: str) -> Any:
@@ -152,10 +138,14 @@ class _Looplite:
         return await self.store.delete_session(session)
 
     async def close(self) -> None:
-        await self.connection.close()
+        await self.config.close_pool()
 
     def service(self) -> Any:
         return importlib.import_module("looplite.extensions.adk").SQLSpecSessionService(self.store)
+
+
+class _Grouped(_Looplite):
+    group_commit = True
 
 
 class _SQLSpec:
@@ -279,6 +269,31 @@ async def _listed(ctx: Context) -> Sample:
         return await _measured(ctx, lambda _: store.listed())
 
 
+def _crowd(synchronous: str) -> Callable[[Context], Awaitable[Sample]]:
+    """Events appended by many tasks at a time; per event."""
+
+    async def run(ctx: Context) -> Sample:
+        kind = _Grouped if ctx.peer_name == "looplite" else _STORES[ctx.peer_name]
+        store = kind()
+        await store.open(ctx.folder / "agents.db", synchronous)
+        for n in range(SESSIONS):
+            await store.create(f"s{n}")
+        await store.append("s0")
+
+        async def some(task: int, count: int) -> None:
+            for n in range(count):
+                await store.append(f"s{(task + n) % SESSIONS}")
+
+        async def crowd(rounds: int) -> None:
+            await asyncio.gather(*(some(task, rounds) for task in range(TASKS)))
+
+        got = await rate(ctx.probe, int, crowd, ctx.scale(0.5, 0.06), first=1)
+        await store.close()
+        return Sample(got.seconds * 1e6 / TASKS, {"calls": got.count * TASKS})
+
+    return run
+
+
 async def _created(ctx: Context) -> Sample:
     async with _filled(ctx, "FULL") as store:
 
@@ -369,6 +384,15 @@ ROWS = (
     _row("list_sessions", "list_sessions, 20", _listed),
     _row("append_event", "append_event", _each("append", "FULL"), Ratio("sqlspec", 2.0)),
     _row("append_event_normal", "append_event, `synchronous` NORMAL", _each("append")),
+    Row(
+        name="adk_append_crowd",
+        title=f"ADK store: append_event by {TASKS} tasks, group commit",
+        unit="us",
+        run=_crowd("FULL"),
+        database="none",
+        peers=("sqlspec", "looplite"),
+        targets=(Ratio("sqlspec", 10.0),),
+    ),
     _row("update_state", "update_session_state", _each("update", "FULL")),
     _row("create_delete", "create_session, delete_session", _created),
     Row(

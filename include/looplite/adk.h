@@ -76,7 +76,10 @@ typedef enum ll_adk_statement {
     LL_ADK_SET_APP_STATE = 17,    /* app, state, updated */
     LL_ADK_GET_USER_STATE = 18,   /* app, user */
     LL_ADK_SET_USER_STATE = 19,   /* app, user, state, updated */
-    LL_ADK_STATEMENTS = 20        /* how many there are */
+    /* as LL_ADK_UPDATE_STATE and LL_ADK_DELETE_SESSION, if the session is theirs */
+    LL_ADK_UPDATE_USER_STATE = 20,   /* id, state, updated, app, user */
+    LL_ADK_DELETE_USER_SESSION = 21, /* id, app, user */
+    LL_ADK_STATEMENTS = 22           /* how many there are */
 } ll_adk_statement;
 
 /* A truth value that may be missing. */

@@ -14,6 +14,7 @@
 #include "engine/checkpoint.h"
 
 #include "db/vfs_shim.h"
+#include "engine/facts.h"
 #include "engine/run.h"
 #include "platform/clock.h"
 
@@ -26,6 +27,9 @@ static const uint64_t patience_ns = 1000 * LLI_MS;
 
 int lli_checkpoint_run(ll_conn *conn, struct lli_checkpoint *checkpoint, uint64_t *ret_park_ns)
 {
+    /* An adopted handle is looked at before its first statement, and this connection may have had none. */
+    if (conn->db.handle && !conn->db.snapshot.file)
+        lli_facts_learn(conn);
     const struct lli_vfs_file *file = conn->db.snapshot.file;
     struct lli_guard *guard = &conn->db.guard;
     uint64_t again;

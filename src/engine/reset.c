@@ -156,6 +156,15 @@ static bool is_set_by_pragma(const ll_conn *conn, const char *name)
     return false;
 }
 
+/* Whether the landlord is told how the WAL grows (tenant.c); else nobody but SQLite makes checkpoints. */
+static bool is_counted(ll_conn *conn)
+{
+    struct lli_file_facts facts;
+    return !(conn->options.flags & LL_OPEN_NO_INLINE) &&
+           lli_vfs_file_facts(conn->db.handle, "main", &facts) && facts.file &&
+           facts.guard != LLI_DISK_NONE && lli_disk_guard_guards(facts.guard);
+}
+
 int lli_tenant_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     enum {
@@ -170,7 +179,8 @@ int lli_tenant_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
     arm(conn);
     if (tenant->memory_key != 0)
         lli_sq.file_control(conn->db.handle, "main", SQLITE_FCNTL_SIZE_LIMIT, &ignored);
-    if (tenant->no_checkpoints && !is_set_by_pragma(conn, "wal_autocheckpoint"))
+    if (tenant->no_checkpoints && (tenant->wal_step == 0 || is_counted(conn)) &&
+        !is_set_by_pragma(conn, "wal_autocheckpoint"))
         (void)ask(conn, "PRAGMA wal_autocheckpoint=0", &ignored);
     if (tenant->pooled)
         lli_reset_learn(conn);

@@ -7,8 +7,10 @@
  * Events are ordered by their time and, where times are the same, by rowid: the order in which they were appended. An
  * index ends with the rowid, so this costs no sorting.
  *
- * The index of the document layout begins with app and user, which the session has: the statements ask for them by
- * subqueries, else each would look at all events of all sessions.
+ * The index of the document layout begins with app and user in what SQLSpec made. The session has them: the statements ask
+ * for them by subqueries, else each would look at all events of all sessions. What we make has the same columns under the same
+ * name, but begins with the session, so that the foreign key of a session that is deleted finds its events, too; in
+ * SQLSpec's databases a deletion looks at all events of all sessions. They stay as they are.
  *
  * Julian days. A double has steps of 2^-31 day there, 40 us. From microseconds to the nearest step and back to the
  * nearest microsecond: that is off by half a microsecond at most, so the way there finds the same step again. The
@@ -100,7 +102,7 @@ static const char document_schema[] =
     "    invocation_id TEXT,\n"
     "    timestamp REAL NOT NULL,\n"
     "    event_data TEXT NOT NULL);\n"
-    "CREATE INDEX IF NOT EXISTS $3 ON $e(app_name, user_id, session_id, timestamp ASC);\n"
+    "CREATE INDEX IF NOT EXISTS $3 ON $e(session_id, app_name, user_id, timestamp ASC);\n"
     "CREATE INDEX IF NOT EXISTS $4 ON $e(invocation_id);\n"
     "CREATE INDEX IF NOT EXISTS $5 ON $e(timestamp ASC);\n"
     "CREATE INDEX IF NOT EXISTS $6 ON $e(app_name, timestamp ASC);\n";
@@ -162,6 +164,10 @@ static const char *const templates[LL_ADK_STATEMENTS] = {
                               " VALUES(?1, ?2, ?3, ?4)"
                               " ON CONFLICT(app_name, user_id) DO UPDATE SET"
                               " state = excluded.state, update_time = excluded.update_time",
+    [LL_ADK_UPDATE_USER_STATE] = "UPDATE $s SET state = ?2, update_time = ?3"
+                                 " WHERE id = ?1 AND app_name = ?4 AND user_id = ?5",
+    [LL_ADK_DELETE_USER_SESSION] = "DELETE FROM $s"
+                                   " WHERE id = ?1 AND app_name = ?2 AND user_id = ?3",
 };
 
 /* What the document layout has instead. */

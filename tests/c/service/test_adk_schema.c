@@ -101,6 +101,22 @@ static void the_plans(void **state)
     }
 }
 
+/* The foreign key of a session that is deleted finds its events, in what we made. */
+static void deletions_find_events(void **state)
+{
+    t_env *t = *state;
+    for (int layout = LL_ADK_COLUMNS; layout <= LL_ADK_DOCUMENT; layout++) {
+        ll_conn *conn = t_open(t, layout ? "b.db" : "a.db");
+        ll_adk *adk = made(&(ll_adk_options){.layout = (ll_adk_layout)layout});
+        create(conn, adk);
+        T_EQUAL(t_int(conn, "SELECT count(*) FROM pragma_index_info('idx_adk_events_session')"
+                            " WHERE seqno = 0 AND name = 'session_id'"),
+                1);
+        ll_adk_free(adk);
+        t_close(conn);
+    }
+}
+
 static void names_are_names(void **state)
 {
     t_env *t = *state;
@@ -256,8 +272,9 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(the_schema),         T_TEST(the_plans),         T_TEST(names_are_names),
-        T_TEST(the_owner_is_added), T_TEST(what_is_no_column), T_TEST(times),
+        T_TEST(the_schema),      T_TEST(the_plans),          T_TEST(deletions_find_events),
+        T_TEST(names_are_names), T_TEST(the_owner_is_added), T_TEST(what_is_no_column),
+        T_TEST(times),
     };
     return T_RUN(tests);
 }

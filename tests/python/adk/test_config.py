@@ -49,3 +49,66 @@ def test_on_a_pool(tmp_path: Path, where: str, keys: bool) -> None:
         await config.close_pool()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_single_statements_lease_nothing(tmp_path: Path, grouped: bool) -> None:
+    """All connections but one are out, and a hundred tasks are served."""
+
+    async def main() -> None:
+        config = AiosqliteConfig(
+            connection_config={
+                "database": tmp_path / "a.db",
+                "pool_size": 2,
+                "connect_timeout": 0.05,
+                "group_commit": grouped,
+            }
+        )
+        store = AiosqliteADKStore(config)
+        await store.create_tables()
+        async with config.provide_connection():
+            before = config.stats()["acquired"]
+            await store.create_session("s1", "app", "ann", {})
+            await asyncio.gather(*(store.append_event(an_event(f"e{n}")) for n in range(100)))
+            await asyncio.gather(*(store.get_events("s1", limit=1) for _ in range(100)))
+            assert len(await store.get_events("app", "ann", "s1")) == 100
+            await store.update_session_state("s1", {"n": 1})
+            await store.update_session_state("app", "bob", "s1", {"n": 2})
+            await store.update_session_state("app", "ann", "s1", {"m": 1})
+            (record,) = await store.list_sessions("app")
+            assert record["state"] == {"m": 1}
+            await store.upsert_app_state("app", {"a": 1})
+            assert await store.get_app_state("app") == {"a": 1}
+            await store.delete_session("app", "bob", "s1")
+            assert await store.get_session("s1") is not None
+            with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+                await store.append_event(an_event("x", "none"))
+            await store.delete_session("app", "ann", "s1")
+            assert await store.get_session("s1") is None
+            stats = config.stats()
+            assert stats["acquired"] == before
+            assert stats["exhausted"] == 0
+            assert (stats["group_members"] > 50) is grouped
+        await config.close_pool()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"isolation_level": "DEFERRED"}, {"enable_foreign_keys": False}]
+)
+def test_where_writes_cannot_be_shared(tmp_path: Path, settings: dict[str, Any]) -> None:
+    async def main() -> None:
+        config = AiosqliteConfig(connection_config={"database": tmp_path / "a.db", **settings})
+        store = AiosqliteADKStore(config)
+        await store.create_tables()
+        await store.create_session("s1", "app", "ann", {})
+        await store.append_event(an_event("e1"))
+        with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+            await store.append_event(an_event("x", "none"))
+        await config.close_pool()
+        with sqlite3.connect(tmp_path / "a.db") as db:
+            assert db.execute("SELECT id FROM adk_events").fetchall() == [("e1",)]
+        db.close()
+
+    asyncio.run(main())

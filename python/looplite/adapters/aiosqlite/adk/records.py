@@ -42,6 +42,8 @@ class Statement(enum.IntEnum):
     SET_APP_STATE = 17
     GET_USER_STATE = 18
     SET_USER_STATE = 19
+    UPDATE_USER_STATE = 20
+    DELETE_USER_SESSION = 21
 
 
 #: Parts of an event with a column of their own, beside id, invocation_id and timestamp.

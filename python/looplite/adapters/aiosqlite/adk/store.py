@@ -1,8 +1,12 @@
 """`AiosqliteADKStore`: sessions and events of agents in SQLite.
 
-Each method takes a connection of the configuration, runs one statement, or one transaction
-where it says so, and gives the connection back. Statements, records and times are `AdkTables`'
-(C); JSON is read and written here.
+A method that is one statement runs it as sessions do: on a connection that others use, too, so
+tasks do not stand in line for connections, and writes share commits where the configuration says
+so (`group_commit`). What takes more statements is a transaction on a connection of its own; so
+is each write where the configuration's connections do not have foreign keys on, or begin
+transactions by themselves, and each call where the configuration is no pool of ours.
+
+Statements, records and times are `AdkTables`' (C); JSON is read and written here.
 
 Which of the two layouts a database has is found out once, by the columns of its events. Where
 no names were given and there are SQLSpec's newer tables (adk_session, adk_event) but not the
@@ -12,7 +16,7 @@ older ones, those are used.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
 from json.encoder import encode_basestring_ascii as quoted
@@ -20,7 +24,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Protocol, cast
 
-from looplite._core import AdkTables, Connection
+from looplite._core import AdkTables, Connection, Types
 from looplite.adapters.aiosqlite.adk.records import (
     Statement,
     event_json_of_columns,
@@ -29,6 +33,7 @@ from looplite.adapters.aiosqlite.adk.records import (
     to_document,
     with_columns,
 )
+from looplite.adapters.aiosqlite.config import AiosqliteConfig
 from looplite.extensions.adk._store import (
     BaseAsyncADKStore,
     Conversation,
@@ -42,6 +47,11 @@ from looplite.utils.serializers import from_json as loads
 from looplite.utils.serializers import to_json as dumps
 
 Rows = list[tuple[Any, ...]]
+Read = Callable[[str, tuple[Any, ...]], Awaitable[Rows]]
+
+#: Values and rows as SQLite has them, for statements on shared connections.
+_AS_IS = Types(adapt=False, sniff_text=False, dict_rows=False)
+_FETCHED, _ROWS = 0, 1
 
 #: Sessions, events, states of apps, states of users: looplite's names, and those of newer SQLSpec.
 _OWN_NAMES = ("adk_sessions", "adk_events", "adk_app_states", "adk_user_states")
@@ -113,7 +123,7 @@ class _Work:
         try:
             store, connection = self._store, self.connection
             tables = store._tables
-            self.tables = tables if tables is not None else await store._find(connection)
+            self.tables = tables if tables is not None else await store._find(self._read)
             if self._scoped and not store._has_states:
                 await store._add_states(connection, self.tables)
             if self._begin not in (None, "BEGIN") and not store._keys_are_on:
@@ -146,10 +156,12 @@ class _Work:
     async def rows(self, statement: Statement, values: tuple[Any, ...]) -> Rows:
         return await _rows(self.connection, self._text(statement), values)
 
-    async def run(self, statement: Statement, values: tuple[Any, ...]) -> int:
-        """Runs a statement for its effect; how many rows it changed."""
-        cursor = await self.connection.execute(self._text(statement), values)
-        return cursor.rowcount
+    async def _read(self, text: str, values: tuple[Any, ...]) -> Rows:
+        return await _rows(self.connection, text, values)
+
+    async def run(self, statement: Statement, values: tuple[Any, ...]) -> None:
+        """Runs a statement for its effect."""
+        await self.connection.execute(self._text(statement), values)
 
     def _text(self, statement: Statement) -> str:
         return cast("str", self.tables.statements[statement])
@@ -177,6 +189,12 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
         super().__init__(config, session_table, events_table)
         settings = getattr(config, "connection_config", None) or {}
         self._keys_are_on = settings.get("enable_foreign_keys") is True
+        self._shared = config if isinstance(config, AiosqliteConfig) else None
+        self._shares_writes = (
+            self._shared is not None
+            and self._keys_are_on
+            and settings.get("isolation_level") is None
+        )
         self._tables: AdkTables | None = None
         self._has_states = False  # they were seen
         self._owner_name = self._make(document=False).owner_name  # and looks at all names
@@ -198,13 +216,11 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
             document=document,
         )
 
-    async def _find(self, connection: Connection) -> AdkTables:
+    async def _find(self, read: Read) -> AdkTables:
         """The tables as they are in the database; as they would be made, if there are none."""
         for names in (_OWN_NAMES,) if self._named else (_OWN_NAMES, _NEWER_NAMES):
             tables = self._make(document=False, names=names)
-            ((document, _),) = await _rows(
-                connection, cast("str", tables.statements[Statement.FIND_LAYOUT])
-            )
+            ((document, _),) = await read(cast("str", tables.statements[Statement.FIND_LAYOUT]), ())
             if document is None:
                 continue
             if document == 2:
@@ -234,6 +250,55 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
             await connection.executescript(tables.schema)
         self._tables = tables
         self._has_states = True
+
+    async def _ready(self, *, scoped: bool) -> AdkTables:
+        """The tables, looked for; `scoped`: with those of shared state."""
+        if self._tables is None and not scoped:
+            return await self._find(self._read)
+        async with _Work(self, None, scoped) as work:
+            return work.tables
+
+    # ---- single statements -----------------------------------------------------------------------
+
+    async def _query(self, text: str, values: tuple[Any, ...], want: int) -> Any:
+        """On a shared connection; NotImplemented: it has to have one of its own."""
+        config = self._shared
+        assert config is not None
+        pool = config.connection_instance
+        if pool is None or pool.is_closed:
+            pool = await config.create_pool()
+        return await pool.query(text, values, _AS_IS, want)
+
+    async def _read(self, text: str, values: tuple[Any, ...]) -> Rows:
+        if self._shared is not None:
+            rows = await self._query(text, values, _ROWS)
+            if rows is not NotImplemented:
+                return cast("Rows", rows)
+        async with self._config.provide_connection() as connection:
+            return await _rows(connection, text, values)
+
+    async def _rows(
+        self, statement: Statement, values: tuple[Any, ...], *, scoped: bool = False
+    ) -> tuple[AdkTables, Rows]:
+        """The rows of a statement that reads, and the tables that they are of."""
+        tables = self._tables
+        if tables is None or (scoped and not self._has_states):
+            tables = await self._ready(scoped=scoped)
+        return tables, await self._read(cast("str", tables.statements[statement]), values)
+
+    async def _run(
+        self, statement: Statement, values: tuple[Any, ...], *, scoped: bool = False
+    ) -> None:
+        """Runs a statement that writes, and commits it."""
+        if self._shares_writes:
+            tables = self._tables
+            if tables is None or (scoped and not self._has_states):
+                tables = await self._ready(scoped=scoped)
+            text = cast("str", tables.statements[statement])
+            if await self._query(text, values, _FETCHED) is not NotImplemented:
+                return
+        async with _Work(self, "", scoped) as work:
+            await work.run(statement, values)
 
     async def create_tables(self) -> None:
         async with _Work(self, "") as work:
@@ -266,8 +331,7 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
                 "owner_id is given, but the sessions have no column for it: set owner_id_column in "
                 'extension_config["adk"]'
             )
-        async with _Work(self, "") as work:
-            await work.run(Statement.CREATE_SESSION, values)
+        await self._run(Statement.CREATE_SESSION, values)
         time = AdkTables.time(now)
         return {
             "id": session_id,
@@ -280,38 +344,33 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
 
     async def get_session(self, *key: str, **names: str) -> SessionRecord | None:
         app, user, session = _key("get_session", key, names)
-        async with _Work(self, None) as work:
-            return await self._session(work, app, user, session)
-
-    async def _session(
-        self, work: _Work, app: str | None, user: str | None, session: str
-    ) -> SessionRecord | None:
-        rows = await work.rows(Statement.GET_SESSION, (session,))
+        tables, rows = await self._rows(Statement.GET_SESSION, (session,))
         if not rows or (app is not None and rows[0][1:3] != (app, user)):
             return None
-        (record,) = work.tables.sessions(rows, loads)
+        (record,) = tables.sessions(rows, loads)
         return cast("SessionRecord", record)
 
     async def update_session_state(self, *key: Any, **names: Any) -> None:
         app, user, session, state = _key("update_session_state", key, names, ("state",))
         values = (session, dumps(state), AdkTables.julian(datetime.now(timezone.utc)))
-        async with _Work(self, "" if app is None else "BEGIN IMMEDIATE") as work:
-            if app is None or await self._session(work, app, user, session):
-                await work.run(Statement.UPDATE_STATE, values)
+        if app is None:
+            await self._run(Statement.UPDATE_STATE, values)
+        else:
+            await self._run(Statement.UPDATE_USER_STATE, (*values, app, user))
 
     async def list_sessions(self, app_name: str, user_id: str | None = None) -> list[SessionRecord]:
-        async with _Work(self, None) as work:
-            if user_id is None:
-                rows = await work.rows(Statement.LIST_SESSIONS, (app_name,))
-            else:
-                rows = await work.rows(Statement.LIST_USER_SESSIONS, (app_name, user_id))
-            return cast("list[SessionRecord]", work.tables.sessions(rows, loads))
+        if user_id is None:
+            tables, rows = await self._rows(Statement.LIST_SESSIONS, (app_name,))
+        else:
+            tables, rows = await self._rows(Statement.LIST_USER_SESSIONS, (app_name, user_id))
+        return cast("list[SessionRecord]", tables.sessions(rows, loads))
 
     async def delete_session(self, *key: str, **names: str) -> None:
         app, user, session = _key("delete_session", key, names)
-        async with _Work(self, "" if app is None else "BEGIN IMMEDIATE") as work:
-            if app is None or await self._session(work, app, user, session):
-                await work.run(Statement.DELETE_SESSION, (session,))
+        if app is None:
+            await self._run(Statement.DELETE_SESSION, (session,))
+        else:
+            await self._run(Statement.DELETE_USER_SESSION, (session, app, user))
 
     # ---- events ----------------------------------------------------------------------------------
 
@@ -324,8 +383,10 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
         return tables.event_values(record, dumps)
 
     async def append_event(self, event_record: EventRecord) -> None:
-        async with _Work(self, "") as work:
-            await work.run(Statement.APPEND_EVENT, self._values(work.tables, event_record))
+        tables = self._tables
+        if tables is None:
+            tables = await self._ready(scoped=False)
+        await self._run(Statement.APPEND_EVENT, self._values(tables, event_record))
 
     async def append_events(self, records: Sequence[EventRecord]) -> None:
         async with _Work(self, "BEGIN IMMEDIATE") as work:
@@ -353,42 +414,38 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative, it is {limit}")
         after = -inf if after_timestamp is None else AdkTables.julian(after_timestamp)
-        async with _Work(self, None) as work:
-            if app is not None and await self._session(work, app, user, session) is None:
-                return []
-            rows = await work.rows(
-                Statement.GET_EVENTS, (session, after, -1 if limit is None else limit)
-            )
-            records = work.tables.events(rows, loads)
-            if work.tables.document:
-                for record in records:
-                    fill_columns(record)
-            return cast("list[EventRecord]", records)
+        if app is not None and await self.get_session(app, user, session) is None:
+            return []
+        tables, rows = await self._rows(
+            Statement.GET_EVENTS, (session, after, -1 if limit is None else limit)
+        )
+        records = tables.events(rows, loads)
+        if tables.document:
+            for record in records:
+                fill_columns(record)
+        return cast("list[EventRecord]", records)
 
     # ---- shared state ----------------------------------------------------------------------------
 
     async def get_app_state(self, app_name: str) -> dict[str, Any] | None:
         """The state that all sessions of an app share."""
-        async with _Work(self, None, scoped=True) as work:
-            rows = await work.rows(Statement.GET_APP_STATE, (app_name,))
+        _, rows = await self._rows(Statement.GET_APP_STATE, (app_name,), scoped=True)
         return _state(rows[0][0]) if rows else None
 
     async def get_user_state(self, app_name: str, user_id: str) -> dict[str, Any] | None:
-        async with _Work(self, None, scoped=True) as work:
-            rows = await work.rows(Statement.GET_USER_STATE, (app_name, user_id))
+        _, rows = await self._rows(Statement.GET_USER_STATE, (app_name, user_id), scoped=True)
         return _state(rows[0][0]) if rows else None
 
     async def upsert_app_state(self, app_name: str, state: dict[str, Any]) -> None:
         """Replaces the state that all sessions of an app share."""
         now = AdkTables.julian(datetime.now(timezone.utc))
-        async with _Work(self, "", scoped=True) as work:
-            await work.run(Statement.SET_APP_STATE, (app_name, dumps(state), now))
+        await self._run(Statement.SET_APP_STATE, (app_name, dumps(state), now), scoped=True)
 
     async def upsert_user_state(self, app_name: str, user_id: str, state: dict[str, Any]) -> None:
         """Replaces the state that all sessions of a user share."""
         now = AdkTables.julian(datetime.now(timezone.utc))
-        async with _Work(self, "", scoped=True) as work:
-            await work.run(Statement.SET_USER_STATE, (app_name, user_id, dumps(state), now))
+        values = (app_name, user_id, dumps(state), now)
+        await self._run(Statement.SET_USER_STATE, values, scoped=True)
 
     # ---- for the session service -----------------------------------------------------------------
 
@@ -457,12 +514,12 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
         return Conversation(cast("SessionRecord", record), _state(row[6]), _state(row[7]), texts)
 
     async def list_conversations(self, app_name: str, user_id: str | None) -> list[Conversation]:
-        async with _Work(self, None, scoped=True) as work:
-            if user_id is None:
-                rows = await work.rows(Statement.LIST_SCOPED, (app_name,))
-            else:
-                rows = await work.rows(Statement.LIST_USER_SCOPED, (app_name, user_id))
-        return [self._conversation(work.tables, row, []) for row in rows]
+        if user_id is None:
+            tables, rows = await self._rows(Statement.LIST_SCOPED, (app_name,), scoped=True)
+        else:
+            values = (app_name, user_id)
+            tables, rows = await self._rows(Statement.LIST_USER_SCOPED, values, scoped=True)
+        return [self._conversation(tables, row, []) for row in rows]
 
     async def append_to_conversation(
         self,
