@@ -131,12 +131,14 @@ static void many_tasks_without_homes(void **state)
 static void beside_another_process(void **state)
 {
     t_env *t = *state;
+    /* Both are forked before there is a worker: what a thread alone refers to is lost in a child. */
+    t_peer *peers[] = {t_peer_new(t_path(t, "rollback.db")), t_peer_new(t_path(t, "wal.db"))};
     for (int with_wal = 0; with_wal < 2; with_wal++) {
-        t_peer *peer = t_peer_new(t_path(t, with_wal ? "wal.db" : "rollback.db"));
-        T_EQUAL(t_peer_try(peer, "PRAGMA busy_timeout = 20000"), SQLITE_OK);
-        crowd(t, with_wal, with_wal, peer);
-        t_peer_end(peer);
+        T_EQUAL(t_peer_try(peers[with_wal], "PRAGMA busy_timeout = 20000"), SQLITE_OK);
+        crowd(t, with_wal, with_wal, peers[with_wal]);
     }
+    t_peer_end(peers[1]); /* the later one has the other one's pipe, too */
+    t_peer_end(peers[0]);
 }
 
 /* ---- several loops, cancellations ---- */
