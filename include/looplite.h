@@ -45,6 +45,7 @@
 #define LOOPLITE_H
 
 #include <looplite/adk.h>
+#include <looplite/arrow.h>
 #include <looplite/base.h>
 #include <looplite/conn.h>
 #include <looplite/cursor.h>

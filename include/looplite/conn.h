@@ -70,10 +70,11 @@ LL_API void ll_conn_unref(ll_conn *conn);
 LL_API ll_conn *ll_conn_ref(ll_conn *conn);
 
 enum {
-    LL_SQL_DISCARD = 1u << 0,  /* rows are stepped over, not kept */
-    LL_SQL_STREAM = 1u << 1,   /* the first rows come with the request, a cursor gives the rest. A
+    LL_SQL_DISCARD = 1u << 0,   /* rows are stepped over, not kept */
+    LL_SQL_STREAM = 1u << 1,    /* the first rows come with the request, a cursor gives the rest. A
                                  statement that writes is run to its end all the same, its rows kept. */
-    LL_SQL_READ_ONLY = 1u << 2 /* refuse a statement that writes, with LL_EINVAL */
+    LL_SQL_READ_ONLY = 1u << 2, /* refuse a statement that writes, with LL_EINVAL */
+    LL_SQL_COLUMNS = 1u << 3    /* its batches keep columns instead of rows, for Arrow (arrow.h) */
 };
 
 /* When to open a transaction before a statement: never, or before INSERT, UPDATE, DELETE and REPLACE

@@ -47,8 +47,13 @@ LL_API size_t ll_batch_columns(const ll_batch *batch);
 /* The values of one row, ll_batch_columns() of them. Consecutive rows of a batch need not be
  * neighbours in memory.
  * Thread: any. Owns: the values and what they point to live as long as the batch. Errors: NULL if
- * out of range. Since: 0.1 */
+ * out of range, and for a batch that is kept as columns. Since: 0.1 */
 LL_API const ll_value *ll_batch_row(const ll_batch *batch, size_t row);
+
+/* A copy of a batch of rows as a batch of columns.
+ * Thread: any. Owns: the caller frees it with ll_batch_free(); the batch given stays the caller's. Errors: NULL if
+ * there is no memory, or it is one of columns already. Since: 0.1 */
+LL_API ll_batch *ll_batch_to_columns(const ll_batch *batch);
 
 /* Frees a batch.
  * Thread: any. Owns: takes it; NULL is fine. Errors: none. Since: 0.1 */

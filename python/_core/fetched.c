@@ -11,6 +11,7 @@
 #include "fetched.h"
 
 #include "acursor.h"
+#include "arrow.h"
 #include "errors.h"
 #include "hook.h"
 #include "typed.h"
@@ -171,6 +172,15 @@ static PyObject *fetched_value(PyObject *op, PyObject *unused)
     return lp_decode_column(&decoder, 0, values_at(self, &at));
 }
 
+/* Values as they are stored: what a Types would make of them is for Python alone. */
+static PyObject *fetched_stream(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    fetched *self = (fetched *)op;
+    if (lp_arrow_arguments(args, kwargs) < 0)
+        return NULL;
+    return lp_arrow_of_rows(self->st, self->columns, self->batches, self->count);
+}
+
 static Py_ssize_t fetched_length(PyObject *op)
 {
     return (Py_ssize_t)((fetched *)op)->rows;
@@ -251,6 +261,9 @@ static PyMethodDef fetched_methods[] = {
     {"row", fetched_row, METH_O, "row($self, index, /)\n--\n\nOne row."},
     {"value", fetched_value, METH_NOARGS,
      "value($self, /)\n--\n\nThe first value of the first row."},
+    {"__arrow_c_stream__", (PyCFunction)(void (*)(void))fetched_stream,
+     METH_VARARGS | METH_KEYWORDS,
+     "__arrow_c_stream__($self, /, requested_schema=None)\n--\n\nA copy of all rows for Arrow."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -309,6 +322,8 @@ int lp_query_params(lp_call *call, ll_sql *sql)
     sql->text = lp_sql_text(call->st, "execute", call->sql, &sql->size);
     if (!sql->text)
         return -1;
+    if (call->limit == LP_WANT_COLUMNS)
+        sql->flags |= LL_SQL_COLUMNS;
     lp_params_done(&call->params);
     Py_XSETREF(call->params.types, Py_NewRef(call->iterator));
     if (lp_params_fill(call->st, &call->params, call->sql, call->argument) < 0)
@@ -347,6 +362,10 @@ lp_step lp_query_finish(lp_call *call, PyObject *text_factory, int detect_types)
     if (!call->target) {
         if (lp_call_check(call) < 0)
             return LP_ERROR;
+        if (call->limit == LP_WANT_COLUMNS) {
+            call->result = lp_columns_of(call->st, call->request);
+            return call->result ? LP_DONE : LP_ERROR;
+        }
         PyObject *made = lp_fetched_of(call->st, call->request, call->iterator, text_factory,
                                        detect_types);
         if (!made)
@@ -424,7 +443,7 @@ static PyObject *conn_query(PyObject *op, PyObject *const *args, Py_ssize_t coun
 static PyMethodDef methods[] = {
     {"_query", (PyCFunction)(void (*)(void))conn_query, METH_FASTCALL,
      "_query($self, sql, parameters, types, want, /)\n--\n\nRuns a statement to its end, for "
-     "sessions: a Fetched (want 0) or its rows (1)."},
+     "sessions: a Fetched (want 0), its rows (1) or a Columns (2)."},
 };
 
 int lp_fetched_init(PyObject *module, lp_state *st)

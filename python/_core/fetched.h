@@ -13,6 +13,7 @@ PyObject *lp_fetched_of(lp_state *st, ll_request *request, PyObject *types, PyOb
 enum {
     LP_WANT_FETCHED, /* the _core.Fetched */
     LP_WANT_ROWS,    /* a list of its rows, made in slices */
+    LP_WANT_COLUMNS, /* the _core.Columns */
     LP_WANTS
 };
 int lp_query_params(lp_call *call, ll_sql *sql);

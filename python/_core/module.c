@@ -265,6 +265,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->fetched_type);
     Py_VISIT(st->pool_type);
     Py_VISIT(st->lease_type);
+    Py_VISIT(st->columns_type);
     Py_VISIT(st->classes.uuid);
     Py_VISIT(st->classes.decimal);
     Py_VISIT(st->classes.uuid_unknown);
@@ -320,6 +321,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->fetched_type);
     Py_CLEAR(st->pool_type);
     Py_CLEAR(st->lease_type);
+    Py_CLEAR(st->columns_type);
     Py_CLEAR(st->classes.uuid);
     Py_CLEAR(st->classes.decimal);
     Py_CLEAR(st->classes.uuid_unknown);

@@ -23,6 +23,7 @@
  *   generic.c         connections that are none of ours, and replaced methods: through Python (delegate.c)
  *   shell.c           the private names of aiosqlite
  *   fetched.c         whole results, for sessions
+ *   arrow.c           results by the Arrow PyCapsule interface
  *   hub.c             how the connections of a pool are opened
  *   pool.c lease.c    pools, and connections of them
  *   group.c           writes that share commits
@@ -140,7 +141,7 @@ typedef struct lp_state {
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
         *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
         *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type, *types_type,
-        *fetched_type, *pool_type, *lease_type;
+        *fetched_type, *pool_type, *lease_type, *columns_type;
     PyObject *base_isolation_level,
         *base_autocommit; /* descriptors of sqlite3.Connection; NULL: it has none */
     PyObject *inside;     /* a context variable: which connections wait for who asks (callback.c) */

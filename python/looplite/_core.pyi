@@ -18,7 +18,7 @@ from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Literal, SupportsIndex, TypeVar, final, overload
 
 from _typeshed import structseq
-from typing_extensions import Self, disjoint_base
+from typing_extensions import CapsuleType, Self, disjoint_base
 
 from looplite._pragmas import Pragmas
 from looplite._thread import Queue, Tx, WorkerThread
@@ -347,6 +347,13 @@ class Fetched:
     def all(self) -> list[Any]: ...
     def row(self, index: SupportsIndex, /) -> Any: ...
     def value(self) -> Any: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> CapsuleType: ...
+
+@final
+class Columns:
+    """A whole result in Arrow's buffers, for who asks first (python/_core/arrow.c)."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> CapsuleType: ...
 
 @final
 class Lease:

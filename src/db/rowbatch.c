@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "db/api.h"
+#include "db/colbatch.h"
 
 #include <string.h>
 
@@ -47,7 +48,7 @@ ll_batch *lli_batch_new(size_t width)
 
 bool lli_batch_reuse(ll_batch *batch, size_t width)
 {
-    if (batch->width != width || batch->blocks || batch->texts.chunks)
+    if (batch->width != width || batch->columns || batch->blocks || batch->texts.chunks)
         return false;
     batch->rows = batch->bytes = 0;
     lli_arena_lend(&batch->texts, batch->near_texts, sizeof batch->near_texts);
@@ -122,6 +123,8 @@ static ll_status read_value(ll_batch *batch, sqlite3_value *source, ll_value *ce
 
 ll_status lli_batch_add_locked(ll_batch *batch, sqlite3_stmt *stmt)
 {
+    if (batch->columns)
+        return lli_colbatch_add_locked(batch, stmt);
     ll_value *cells = room_for_row(batch);
     if (!cells)
         return LL_ENOMEM;
@@ -153,7 +156,7 @@ size_t ll_batch_columns(const ll_batch *batch)
 
 const ll_value *ll_batch_row(const ll_batch *batch, size_t row)
 {
-    if (!batch || row >= batch->rows)
+    if (!batch || row >= batch->rows || batch->columns)
         return NULL;
     if (row < batch->near_rows)
         return batch->near + row * batch->width;
@@ -169,6 +172,7 @@ void ll_batch_free(ll_batch *batch)
     for (size_t i = 0; i < batch->block_count; i++)
         lli_free(batch->blocks[i]);
     lli_free(batch->blocks);
+    lli_colbatch_done(batch);
     lli_arena_done(&batch->texts);
     lli_live(-1);
     lli_free(batch);

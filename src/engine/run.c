@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "db/attempt.h"
+#include "db/colbatch.h"
 #include "db/inspect.h"
 #include "db/sqlerror.h"
 #include "engine/engine.h"
@@ -246,6 +247,7 @@ ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *reques
 {
     *ret_more = false;
     lli_run_arm(conn, request, lli_run_may_break(conn, stmt), false);
+    bool columns = request->in.cursor->keeps_columns;
     uint64_t until = lli_deadline_after(batch_ns);
     ll_batch *batch = NULL;
     for (;;) {
@@ -254,7 +256,8 @@ ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *reques
             return batch;
         ll_status status = LL_OK;
         if (rc == SQLITE_ROW) {
-            if (!batch && !(batch = lli_batch_new(ll_columns_count(stmt->columns))))
+            size_t width = ll_columns_count(stmt->columns);
+            if (!batch && !(batch = columns ? lli_colbatch_new(width) : lli_batch_new(width)))
                 status = LL_ENOMEM;
             else
                 status = lli_batch_add(batch, conn->db.handle, stmt->raw);

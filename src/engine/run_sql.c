@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "db/attempt.h"
 #include "db/bind.h"
+#include "db/colbatch.h"
 #include "db/cost.h"
 #include "db/inspect.h"
 #include "engine/facts.h"
@@ -36,7 +37,9 @@ ll_status lli_run_keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *
 {
     ll_batch *batch = last_batch(request);
     if (!batch || batch->bytes >= WHOLE_BATCH_BYTES) {
-        batch = lli_batch_new(ll_columns_count(request->columns));
+        size_t width = ll_columns_count(request->columns);
+        batch = request->in.sql.flags & LL_SQL_COLUMNS ? lli_colbatch_new(width)
+                                                       : lli_batch_new(width);
         if (!batch)
             return LL_ENOMEM;
         lli_list_push(&request->batches, &batch->node);
@@ -228,6 +231,7 @@ static enum lli_run_result carry_on(ll_conn *conn, ll_request *request, struct l
     if (stepped == STEPPED_STREAM) {
         ll_cursor *cursor = lli_stream_new(conn);
         if (cursor) {
+            cursor->keeps_columns = (request->in.sql.flags & LL_SQL_COLUMNS) != 0;
             lli_stream_begin(cursor, stmt, request->columns);
             request->cursor = cursor;
             request->outcome = LL_APPLIED;

@@ -21,6 +21,7 @@ struct ll_cursor {
     /* fixed after creation */
     ll_conn *conn;       /* a reference */
     ll_columns *columns; /* a reference */
+    bool keeps_columns;  /* LL_SQL_COLUMNS */
 
     atomic_uint refs; /* the consumer's handle with END, and each request that waits; acq_rel */
 

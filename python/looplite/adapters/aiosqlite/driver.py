@@ -36,7 +36,15 @@ from looplite.adapters.aiosqlite._text import (
     statements,
     with_last_change,
 )
-from looplite.adapters.aiosqlite.result import Answer, Execution, Row, SQLResult, mapped
+from looplite.adapters.aiosqlite.result import (
+    Answer,
+    Execution,
+    Row,
+    SQLResult,
+    arrow_table,
+    mapped,
+    optional,
+)
 from looplite.adapters.aiosqlite.stream import RowStream
 from looplite.exceptions import (
     SQLITE_ERRORS,
@@ -52,7 +60,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FETCHED, ROWS = 0, 1  # what a query gives
+FETCHED, ROWS, COLUMNS = 0, 1, 2  # what a query gives
 INSERTING = ("INSERT", "REPLACE")
 CHANGING = ("INSERT", "REPLACE", "UPDATE", "DELETE")
 
@@ -233,7 +241,7 @@ class AiosqliteDriver:
     async def _execute(
         self, sql: str, given: tuple[Any, ...], named: dict[str, Any], want: int = FETCHED
     ) -> Any:
-        """A Fetched, or with ROWS a list of the rows."""
+        """A Fetched; with ROWS a list of the rows, with COLUMNS a Columns."""
         if not isinstance(sql, str):
             raise TypeError(f"a statement must be a str, not {type(sql).__name__}")
         what = facts(sql)
@@ -406,6 +414,13 @@ class AiosqliteDriver:
         """The same, or None if there is no row or the value is NULL."""
         value = (await self._run(statement, params, named)).scalar_or_none()
         return value if value is None or value_type is None else _as_type(value, value_type)
+
+    async def select_to_arrow(self, statement: str, /, *params: Any, **named: Any) -> Any:
+        """All rows as a `pyarrow.Table`; its columns are built where the rows are read."""
+        optional("pyarrow", "select_to_arrow()")
+        if isinstance(statement, str) and facts(statement).word in CHANGING:  # RETURNING
+            return (await self._run(statement, params, named)).to_arrow()
+        return arrow_table(await self._execute(statement, params, named, COLUMNS))
 
     fetch = select
     fetch_one = select_one

@@ -7,12 +7,20 @@ An Answer is a coroutine by all that asyncio asks of one, so it may be awaited o
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from looplite.adapters.aiosqlite._text import facts
-from looplite.exceptions import MultipleResultsFoundError, NotFoundError
+from looplite.exceptions import (
+    SQLITE_ERRORS,
+    MissingDependencyError,
+    MultipleResultsFoundError,
+    NotFoundError,
+    ProgrammingError,
+    translated,
+)
 
 if TYPE_CHECKING:
     from looplite._core import Fetched
@@ -29,6 +37,28 @@ def mapped(rows: Sequence[Row], schema_type: type[T], serializer: Any = None) ->
     if serializer is None:
         return _mapping.to_schema(rows, schema_type)
     return _mapping.to_schema(rows, schema_type, serializer=serializer)
+
+
+def optional(name: str, what: str) -> Any:
+    """A package that only `what` needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError(f"{what} needs {name}, which is not installed") from error
+
+
+def with_errors(call: Callable[..., T], *args: Any) -> T:
+    """What the call gives; errors of sqlite3 become ours."""
+    try:
+        return call(*args)
+    except SQLITE_ERRORS as error:
+        raise translated(error) from error.__cause__
+
+
+def arrow_table(source: Any) -> Any:
+    """A `pyarrow.Table` of whatever speaks the Arrow PyCapsule interface."""
+    pyarrow = optional("pyarrow", "to_arrow()")
+    return pyarrow.RecordBatchReader.from_stream(source).read_all()
 
 
 class SQLResult:
@@ -174,6 +204,27 @@ class SQLResult:
         """The first value of the only row, or None if there is no row."""
         return self.scalar() if len(self) else None
 
+    # ---- Arrow ----------------------------------------------------------------------------------
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        """The rows by the Arrow PyCapsule interface: values as they are stored."""
+        if self._fetched is None:
+            raise ProgrammingError("the statement gives no columns, so there is nothing for Arrow")
+        return with_errors(self._fetched.__arrow_c_stream__, requested_schema)
+
+    def to_arrow(self) -> Any:
+        """The rows as a `pyarrow.Table`."""
+        return arrow_table(self)
+
+    def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`, by way of pyarrow."""
+        optional("pandas", "to_pandas()")
+        return arrow_table(self).to_pandas()
+
+    def to_polars(self) -> Any:
+        """The rows as a `polars.DataFrame`; pyarrow is not needed."""
+        return optional("polars", "to_polars()").DataFrame(self)
+
     # ---- what it did ----------------------------------------------------------------------------
 
     def is_success(self) -> bool:
@@ -266,3 +317,15 @@ class Execution(Answer[SQLResult]):
     async def scalar_or_none(self) -> Any:
         """The first value of the only row, or None."""
         return (await self).scalar_or_none()
+
+    async def to_arrow(self) -> Any:
+        """The rows as a `pyarrow.Table`."""
+        return (await self).to_arrow()
+
+    async def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`."""
+        return (await self).to_pandas()
+
+    async def to_polars(self) -> Any:
+        """The rows as a `polars.DataFrame`."""
+        return (await self).to_polars()
