@@ -70,12 +70,14 @@ static inline ll_status p_submit(ll_pool *pool, const char *text, const ll_submi
     return ll_pool_exec(pool, &sql, how, ret_request);
 }
 
-/* Executes, expects this status, and gives the finished request. */
+/* Executes, expects this status, and gives the finished request. What is to succeed has all the time it needs, whatever
+ * the pool's operation timeout is. */
 static inline ll_request *p_run_(ll_pool *pool, const char *text, ll_status expected,
                                  const char *file, int line)
 {
     ll_request *request = NULL;
-    ll_status status = t_end_(p_submit(pool, text, NULL, &request), &request, file, line);
+    ll_submit how = {.timeout_ns = expected == LL_OK ? T_HOUR : 0};
+    ll_status status = t_end_(p_submit(pool, text, &how, &request), &request, file, line);
     if (status != expected)
         t_fail(file, line, "%s: %s: %s", text, ll_status_name(status),
                request ? ll_request_error(request)->message : ll_last_error());

@@ -48,7 +48,7 @@ static void an_interrupted_write_aborts_its_transaction(void **state)
     t_env *t = *state;
     ll_pool *pool = p_new(t, "a.db",
                           &((ll_pool_options){.max_size = 1,
-                                              .operation_timeout_ns = 20 * T_MS,
+                                              .operation_timeout_ns = 1000 * T_MS,
                                               .open.pragmas = wal}));
     p_exec(pool, "CREATE TABLE t(x)");
     ll_lease *lease = p_acquire(pool, NULL);
