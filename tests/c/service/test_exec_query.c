@@ -571,8 +571,6 @@ static void what_became_of_a_failed_statement(void **state)
 static void interrupt_ends_what_runs(void **state)
 {
     t_env *t = *state;
-    /* A turn whose time is over would keep the query for a dispatch, and nobody dispatches here. */
-    t_engine(t, &(ll_engine_options){.turn_ns = T_HOUR});
     ll_conn *conn = t_open(t, "a.db");
     t_gate *gate = t_gate_new(t);
     t_gate_install(gate, conn);
