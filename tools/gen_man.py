@@ -135,14 +135,22 @@ class Writer:
             out.append(f".SH DESCRIPTION\n{body}")
         else:
             out.append(f".SH DESCRIPTION\n{self._blocks(page.header.said.blocks)}")
-        out += [self._members(d) for d in shown]
+        told = "".join(self._members(d) for d in shown)
+        out.append(
+            told.replace(".SH CONSTANTS\n", "\0", 1)
+            .replace(".SH CONSTANTS\n", "")
+            .replace("\0", ".SH CONSTANTS\n")
+        )
         for name, text in self._fields(page):
             out.append(f".SH {name}\n{text}")
         out.append(self._see_also(page))
         return re.sub(r"(\.S[HS] [^\n]*\n)\.PP\n", r"\1", "".join(out))
 
     def _members(self, d: Declaration) -> str:
-        """The fields of a struct, the constants of an enum."""
+        """The fields of a struct, the constants of an enum, what a macro means."""
+        if d.kind == "macro" and d.comment:
+            text = " ".join(b.text for b in d.said.blocks)
+            return f".SH CONSTANTS\n.TP\n.B {d.name}\n{self._line(headers.sentence(text))}"
         if not any(m.said for m in d.members):
             return ""
         constants = re.match(r"(?:typedef )?enum\b", d.code)

@@ -190,21 +190,20 @@ def _macros(path: Path, text: str) -> Iterator[Declaration]:
     for match in _DEFINE.finditer(house.without_comments(text)):
         if match[1] in ("LL_API", "LL_NODISCARD"):
             continue
-        end = _end_of_comment_behind(text, match.end())
+        # A comment that begins behind it is its own.
+        end = text.find("\n", match.end())
+        behind = re.search(r"/\*(?:(?!\*/).)*\*/", text[match.start() :], re.DOTALL)
+        if behind and match.start() + behind.start() > end:
+            behind = None
+        code = " ".join(match[0].replace("\\\n", " ").split())
         yield Declaration(
             kind="macro",
             name=match[1],
             header=path,
             line=house.line_of(text, match.start()),
-            comment=_comment_above(text, match.start()),
-            code=text[match.start() : end].rstrip(),
+            comment=behind[0] if behind else _comment_above(text, match.start()),
+            code=re.sub(r"^# +", "#", code),
         )
-
-
-def _end_of_comment_behind(text: str, at: int) -> int:
-    """Where a comment ends that begins on the line of `at`, behind it."""
-    begun = text.rfind("/*", text.rfind("\n", 0, at) + 1, at)
-    return text.index("*/", begun) + 2 if begun >= 0 else at
 
 
 def _items(path: Path, text: str) -> Iterator[Declaration]:
