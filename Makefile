@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tidy dependents bench bench-quick bench-venv venv clean
+.PHONY: docs help demo test check tidy dependents bench bench-quick bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -26,6 +26,10 @@ check: ## formatting, lint and house rules only
 
 tidy: ## clang-tidy over the C sources (slow)
 	tools/tidy.sh
+
+docs: ## the documentation site, into build/site/index.html
+	tools/venv.sh docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
 dependents: venv ## other projects' own tests, with aiosqlite and with looplite in its place (an hour)
 	.venv/bin/python tests/dependents/run.py

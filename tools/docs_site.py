@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 import sys
@@ -71,14 +72,14 @@ REFERENCE = [
 ]
 FIRST = {
     "looplite": ["connect", "Connection", "Cursor", "Result", "Blob", "Statement"],
-    "looplite.adapters.aiosqlite": ["AiosqliteConfig", "AiosqliteDriver", "AiosqlitePool"],
+    "looplite.adapters.aiosqlite": ["AiosqliteConfig", "AiosqliteDriver", "SQLResult", "RowStream"],
     "looplite.crud": ["open_db", "get_db", "fetch_all", "fetch_one", "fetch_scalar", "stream"],
     "looplite.extensions.events": ["AsyncEventChannel"],
 }
 
 # Files of the tree that have a page of their own on the site.
 PAGES = {
-    "README.md": "index.md",
+    "README.md": "readme.md",
     "docs/README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -90,6 +91,10 @@ PAGES = {
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 _SAMPLE = re.compile(r"^<!-- (\S+) -->\n```(\w+)$", re.MULTILINE)
 _NUMBERS = re.compile(r"<!-- numbers:begin -->\n(.*?)<!-- numbers:end -->", re.DOTALL)
+_ELSEWHERE = re.compile(
+    r"""<(?:script|img|iframe|link\b(?![^>]*canonical))\b[^>]*["']https?://[^>]*>"""
+)
+_BARS = re.compile(r"<!-- bars: ([\w ]+) -->")
 _LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".sh": "sh", ".toml": "toml"}
 
 
@@ -124,7 +129,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(uri, text)
     for uri, text in _python_reference():
         add(uri, text)
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
         add(PAGES[name], (ROOT / name).read_text(encoding="utf-8"), name)
     for path in sorted((ROOT / "bench/results").iterdir()):
         if path.suffix == ".md":
@@ -237,6 +242,37 @@ def _expanded(text: str) -> str:
     return text.replace("<!-- numbers -->", _LINK.sub(lambda m: f"../{m[0]}", found[1]))
 
 
+def _bars(names: str) -> str:
+    """A small chart for some rows of the newest results that have them: shorter is better."""
+    rows: dict[str, tuple[str, Any]] = {}
+    for path in sorted((ROOT / "bench/results").glob("*.json")):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        rows.update({row["name"]: (results["date"][:10], row) for row in results["rows"]})
+    out = ['<div class="bars">']
+    for name in names.split():
+        if name not in rows:
+            raise PluginError(f"bench/results has no row {name}")
+        _, row = rows[name]
+        times = {
+            peer: row["peers"][peer]["value"]["median"]
+            for peer in ("aiosqlite", "sqlite3", row["subject"])
+            if row["peers"].get(peer, {}).get("value")
+        }
+        title = re.sub(r" \(.*when quick\)", "", row["title"])
+        unit = row["unit"].replace("us", "µs")
+        out.append(f'<div class="bars-row"><p>{title}</p>')
+        for peer, time in times.items():
+            kind = "ours" if peer == row["subject"] else "other"
+            width = max(100 * time / max(times.values()), 0.4)
+            out.append(
+                f'<div class="bar {kind}"><span class="who">{peer}</span>'
+                f'<span class="track"><i style="width:{width:.1f}%"></i></span>'
+                f'<span class="time">{time:.3g} {unit}</span></div>'
+            )
+        out.append("</div>")
+    return "\n".join([*out, "</div>"])
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that lead to the site's pages, and titles for samples."""
     text = _expanded(markdown)
@@ -255,4 +291,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(found, here or ".") + (m[2] or "")
 
     text = _LINK.sub(link, text)
+    text = _BARS.sub(lambda m: _bars(m[1]), text)
     return _SAMPLE.sub(r'```\2 title="\1"', text)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Nothing of a page may come from elsewhere when it is read."""
+    if found := _ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri}: loads something from elsewhere: {found[0]}")
+    return output
