@@ -93,7 +93,8 @@ class _Writer:
 
     def _block(self, b: Block, level: int) -> str:
         if b.kind == "pre":
-            return f"```{'c' if ';' in b.text else 'text'}\n{b.text}\n```\n"
+            code = any(line.endswith(";") for line in b.text.split("\n"))
+            return f"```{'c' if code else 'text'}\n{b.text}\n```\n"
         if b.kind == "head":
             return f"{'#' * level} {b.text}\n"
         if b.kind == "item":

@@ -75,6 +75,11 @@ FIRST = {
     "looplite.adapters.aiosqlite": ["AiosqliteConfig", "AiosqliteDriver", "SQLResult", "RowStream"],
     "looplite.crud": ["open_db", "get_db", "fetch_all", "fetch_one", "fetch_scalar", "stream"],
     "looplite.extensions.events": ["AsyncEventChannel"],
+    "looplite.extensions.litestar": ["SQLSpecPlugin", "AiosqliteStore"],
+    "looplite.extensions.starlette": ["SQLSpecPlugin"],
+    "looplite.extensions.fastapi": ["SQLSpecPlugin"],
+    "looplite.extensions.aiohttp": ["SQLSpecPlugin"],
+    "looplite.extensions.sanic": ["SQLSpecPlugin"],
 }
 
 # Files of the tree that have a page of their own on the site.
@@ -154,25 +159,33 @@ def _python_reference() -> Iterator[tuple[str, str]]:
     yield "reference/index.md", head + "\n".join(rows) + "\n"
     for name, title, what, modules in REFERENCE:
         text = f"# {title}\n\n{what}\n"
+        shown: set[str] = set()
         for module in modules:
             if len(modules) > 1:
                 text += f"\n## {module}\n"
             level = 3 if len(modules) > 1 else 2
-            for member in _members(module):
+            defined, offered = _members(module)
+            for member in offered:
+                if member in shown and member not in defined:
+                    continue  # the same as further up
+                shown.add(member)
                 text += f"\n::: {module}.{member}\n    options:\n      heading_level: {level}\n"
         yield f"reference/{name}.md", text
 
 
-def _members(module: str) -> list[str]:
-    """The names that a module offers and that are not those of `sqlite3`."""
+def _members(module: str) -> tuple[set[str], list[str]]:
+    """The classes that a module defines, and the names that it offers and are not `sqlite3`'s."""
     path = ROOT / "python" / module.replace(".", "/")
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     names: list[str] = []
+    defined: set[str] = set()
     foreign: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name("__all__")], value=value):
                 names = ast.literal_eval(value)
+            case ast.ClassDef(name=name):
+                defined.add(name)
             case ast.ImportFrom(module="sqlite3", names=imported):
                 foreign = {a.name for a in imported}
     if not names:
@@ -181,7 +194,7 @@ def _members(module: str) -> list[str]:
     if unknown := set(first) - set(names):
         raise PluginError(f"{module} does not have {', '.join(sorted(unknown))}")
     rest = [n for n in names if n not in first and n not in foreign and not n.startswith("__")]
-    return [*first, *rest]
+    return defined, [*first, *rest]
 
 
 def _add_sources(files: Files, add: Any) -> None:

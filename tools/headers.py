@@ -140,7 +140,7 @@ def sentence(text: str) -> str:
         return ""
     # A name keeps its case.
     text = text if re.match(r"ll_|LL_|`|\*", text) else text[0].upper() + text[1:]
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", ":", "?")) else f"{text}."
 
 
 def version(root: Path) -> str:
