@@ -236,6 +236,8 @@ def _page_of(target: str) -> str | None:
         return PAGES[target]
     if m := re.fullmatch(r"include/looplite/(\w+)\.h", target):
         return f"{docs_c.FOLDER}/{m[1]}.md"
+    if target == "python/looplite/exceptions.py":
+        return "reference/exceptions.md"
     if m := re.fullmatch(r"bench/results/([^/]+\.(?:md|svg|png))", target):
         return f"benchmarks/{m[1]}"
     if target.startswith("docs/"):
