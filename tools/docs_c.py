@@ -41,7 +41,9 @@ class _Writer:
     def index(self) -> str:
         """The essay of looplite.h, the headers, and all names."""
         main, *topics = self.headers
-        out = ["# C reference\n", "`#include <looplite.h>` brings all of these but `sqlite.h`.\n"]
+        out = ["# C reference\n"]
+        out.append("`#include <looplite.h>` brings all of these but `sqlite.h` and the last ones, ")
+        out.append("which are for event loops (`adapters/`).\n")
         out.append("| header | what it is for |\n|---|---|")
         out += [f"| [`{h.path.stem}.h`]({h.path.stem}.md) | {self._first(h)} |" for h in topics]
         out.append("")
@@ -56,8 +58,7 @@ class _Writer:
 
     def page(self, header: Header) -> str:
         """One header."""
-        name = header.path.relative_to("include")
-        out = [f"# {header.path.name}\n", f"```c\n#include <{name}>\n```\n"]
+        out = [f"# {header.path.name}\n", f"```c\n#include <{header.include}>\n```\n"]
         out += [self._block(b, level=2) for b in header.said.blocks]
         types = [d for d in header.declarations if d.kind not in ("function", "inline")]
         functions = [d for d in header.declarations if d.kind in ("function", "inline")]
@@ -79,7 +80,7 @@ class _Writer:
                 code = " ".join(m.code.rstrip(";,").split())
                 said = self._text(headers.sentence(m.said)) or "&nbsp;"
                 out.append(f"`{code}`\n:   {said}\n")
-        if d.kind == "function":
+        if d.said.fields:
             rows = [(k, v) for k, v in d.said.fields.items()]
             out.append(
                 '<div class="contract" markdown>\n\n'

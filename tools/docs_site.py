@@ -106,7 +106,7 @@ _LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".sh": "sh", ".toml": "toml
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Puts the pages that are made into the navigation, where it names their folder."""
     made = {
-        f"{docs_c.FOLDER}/": [uri for uri, _ in docs_c.pages(headers.read(ROOT))],
+        f"{docs_c.FOLDER}/": [uri for uri, _ in docs_c.pages(_headers())],
         "reference/": [uri for uri, _ in _python_reference()],
     }
 
@@ -129,8 +129,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         file.repo_path = source or f"docs/{uri}"
         files.append(file)
 
-    found = headers.read(ROOT)
-    for uri, text in docs_c.pages(found):
+    for uri, text in docs_c.pages(_headers()):
         add(uri, text)
     for uri, text in _python_reference():
         add(uri, text)
@@ -148,6 +147,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, f"benchmarks/{path.name}", abs_src_path=str(path)))
     _add_sources(files, add)
     return files
+
+
+def _headers() -> list[headers.Header]:
+    return [*headers.read(ROOT), *headers.adapters(ROOT)]
 
 
 def _python_reference() -> Iterator[tuple[str, str]]:
@@ -234,7 +237,7 @@ def _page_of(target: str) -> str | None:
     """The page of the site for a path of the tree, if it has one that is no mere display."""
     if target in PAGES:
         return PAGES[target]
-    if m := re.fullmatch(r"include/looplite/(\w+)\.h", target):
+    if m := re.fullmatch(r"(?:include/looplite|adapters)/(\w+)\.h", target):
         return f"{docs_c.FOLDER}/{m[1]}.md"
     if target == "python/looplite/exceptions.py":
         return "reference/exceptions.md"

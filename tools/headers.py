@@ -112,6 +112,11 @@ class Header:
     declarations: list[Declaration] = field(default_factory=list)
 
     @property
+    def include(self) -> str:
+        """How a program names it."""
+        return self.path.as_posix().partition("/")[2]
+
+    @property
     def said(self) -> Comment:
         """The opening comment, without the name of the file at its beginning."""
         return parse_comment(re.sub(r"^/\*\s*\S+\.h:\s*", "/* ", self.opening))
@@ -119,7 +124,7 @@ class Header:
 
 def return_value(d: Declaration) -> str:
     """What a function returns, by its type and where its results go; "" for nothing."""
-    if d.code.startswith("void ") and not d.code.startswith("void *"):
+    if re.match(r"(?:static inline )?void (?!\*)", d.code):
         return ""
     if "ll_request **ret_request" in d.code:
         return (
@@ -130,7 +135,9 @@ def return_value(d: Declaration) -> str:
         )
     if d.must_use:
         return "LL_OK, or a negative status; ll_last_error() then says why."
-    return "What is described above; under the errors is what it gives otherwise."
+    if re.match(r"(?:static inline )?(?:int|ll_status) ", d.code) and "*ret_" in d.code:
+        return "0 for success, or the code of an error, below."
+    return "The value that is described above; the errors say what it is where there is none."
 
 
 def sentence(text: str) -> str:
@@ -161,6 +168,12 @@ def read(root: Path) -> list[Header]:
     """All public headers, the one that includes the others first."""
     found = sorted(paths(root), key=lambda p: (len(p.parts), p.name))
     return [parse(path, (root / path).read_text(encoding="utf-8")) for path in found]
+
+
+def adapters(root: Path) -> list[Header]:
+    """The headers for event loops, which are of use by themselves."""
+    found = sorted((root / "adapters").glob("*.h"))
+    return [parse(p.relative_to(root), p.read_text(encoding="utf-8")) for p in found]
 
 
 def declarations(root: Path) -> Iterator[Declaration]:
