@@ -250,13 +250,15 @@ def test_the_tests_of_the_tutorial(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout
 
 
-def test_a_conversation_goes_on_in_the_next_process(tmp_path: Path) -> None:
+def test_a_conversation_is_in_the_file(tmp_path: Path) -> None:
+    """That the next process goes on with it is tested by tests/python/adk."""
     pytest.importorskip("google.adk")
-    path = str(tmp_path / "agents.db")
-    first = run(str(EXAMPLES / "adk_runner.py"), path, "Good morning", "Who am I?")
-    assert first.stdout == "You said: Good morning\nYou said: Good morning; Who am I?\n"
-    second = run(str(EXAMPLES / "adk_runner.py"), path, "And now?")
-    assert second.stdout == "You said: Good morning; Who am I?; And now?\n"
+    path = tmp_path / "agents.db"
+    done = run(str(EXAMPLES / "adk_runner.py"), str(path), "Good morning", "Who am I?")
+    assert done.stdout == "You said: Good morning\nYou said: Good morning; Who am I?\n"
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM adk_events").fetchone() == (4,)
+    db.close()
 
 
 def test_the_functions_of_a_connection() -> None:
