@@ -1,8 +1,8 @@
 """What the documentation site needs beside the pages in docs/: hooks of MkDocs (mkdocs.yml).
 
-- Adds pages: the C reference (docs_c.py), the Python reference (mkdocstrings reads the docstrings),
-  what was measured (bench/results), CHANGELOG.md and CONTRIBUTING.md, and for each file of the tree
-  that a page links to, a page that shows it.
+- Adds pages: the C reference (docs_c.py), the Python reference (docs_python.py), what was measured
+  (bench/results), CHANGELOG.md and CONTRIBUTING.md, and for each file of the tree that a page links
+  to, a page that shows it.
 - Lets links lead there. In docs/ they are relative paths of the tree, so that they work where the
   tree is read as well.
 - Gives each sample the name of the example that it stands in as a title.
@@ -10,18 +10,17 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import posixpath
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import docs_c
+import docs_python
 import headers
 import house
 from mkdocs.config.defaults import MkDocsConfig
@@ -30,57 +29,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# The Python reference: page, title, what it is for, modules. In a module, what is named here comes
-# first, and then the rest of its `__all__`.
-REFERENCE = [
-    (
-        "looplite",
-        "looplite",
-        "Connections and cursors. The exceptions, `Row`, `register_adapter()` and "
-        "`register_converter()` are those of `sqlite3` and are described there.",
-        ["looplite"],
-    ),
-    (
-        "adapters",
-        "looplite.adapters.aiosqlite",
-        "Configuration, pool, sessions, results: the interface of SQLSpec's adapter.",
-        ["looplite.adapters.aiosqlite", "looplite.base"],
-    ),
-    ("crud", "looplite.crud", "Helpers for everyday SQL.", ["looplite.crud"]),
-    (
-        "web",
-        "Web frameworks",
-        "Plugins and middleware for Litestar, Starlette, FastAPI, aiohttp and Sanic.",
-        [
-            "looplite.extensions.litestar",
-            "looplite.extensions.starlette",
-            "looplite.extensions.fastapi",
-            "looplite.extensions.aiohttp",
-            "looplite.extensions.sanic",
-        ],
-    ),
-    ("events", "looplite.extensions.events", "The job queue.", ["looplite.extensions.events"]),
-    (
-        "adk",
-        "Agents' sessions",
-        "The store and the session service for Google's ADK.",
-        ["looplite.adapters.aiosqlite.adk", "looplite.extensions.adk"],
-    ),
-    ("testing", "looplite.testing", "Fixtures for pytest.", ["looplite.testing"]),
-    ("exceptions", "looplite.exceptions", "What sessions raise.", ["looplite.exceptions"]),
-]
-FIRST = {
-    "looplite": ["connect", "Connection", "Cursor", "Result", "Blob", "Statement"],
-    "looplite.adapters.aiosqlite": ["AiosqliteConfig", "AiosqliteDriver", "SQLResult", "RowStream"],
-    "looplite.crud": ["open_db", "get_db", "fetch_all", "fetch_one", "fetch_scalar", "stream"],
-    "looplite.extensions.events": ["AsyncEventChannel"],
-    "looplite.extensions.litestar": ["SQLSpecPlugin", "AiosqliteStore"],
-    "looplite.extensions.starlette": ["SQLSpecPlugin"],
-    "looplite.extensions.fastapi": ["SQLSpecPlugin"],
-    "looplite.extensions.aiohttp": ["SQLSpecPlugin"],
-    "looplite.extensions.sanic": ["SQLSpecPlugin"],
-}
 
 # Files of the tree that have a page of their own on the site.
 PAGES = {
@@ -107,7 +55,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Puts the pages that are made into the navigation, where it names their folder."""
     made = {
         f"{docs_c.FOLDER}/": [uri for uri, _ in docs_c.pages(_headers())],
-        "reference/": [uri for uri, _ in _python_reference()],
+        f"{docs_python.FOLDER}/": [uri for uri, _ in docs_python.pages()],
     }
 
     def expand(entry: Any) -> Any:
@@ -131,7 +79,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for uri, text in docs_c.pages(_headers()):
         add(uri, text)
-    for uri, text in _python_reference():
+    for uri, text in docs_python.pages():
         add(uri, text)
     for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
         add(PAGES[name], (ROOT / name).read_text(encoding="utf-8"), name)
@@ -151,53 +99,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _headers() -> list[headers.Header]:
     return [*headers.read(ROOT), *headers.adapters(ROOT)]
-
-
-def _python_reference() -> Iterator[tuple[str, str]]:
-    rows = [f"| [{title}]({name}.md) | {what} |" for name, title, what, _ in REFERENCE]
-    head = (
-        "# Python reference\n\nMade from the docstrings and types of the package. "
-        "The guides show how things are used.\n\n| | |\n|---|---|\n"
-    )
-    yield "reference/index.md", head + "\n".join(rows) + "\n"
-    for name, title, what, modules in REFERENCE:
-        text = f"# {title}\n\n{what}\n"
-        shown: set[str] = set()
-        for module in modules:
-            if len(modules) > 1:
-                text += f"\n## {module}\n"
-            level = 3 if len(modules) > 1 else 2
-            defined, offered = _members(module)
-            for member in offered:
-                if member in shown and member not in defined:
-                    continue  # the same as further up
-                shown.add(member)
-                text += f"\n::: {module}.{member}\n    options:\n      heading_level: {level}\n"
-        yield f"reference/{name}.md", text
-
-
-def _members(module: str) -> tuple[set[str], list[str]]:
-    """The classes that a module defines, and the names that it offers and are not `sqlite3`'s."""
-    path = ROOT / "python" / module.replace(".", "/")
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    names: list[str] = []
-    defined: set[str] = set()
-    foreign: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        match node:
-            case ast.Assign(targets=[ast.Name("__all__")], value=value):
-                names = ast.literal_eval(value)
-            case ast.ClassDef(name=name):
-                defined.add(name)
-            case ast.ImportFrom(module="sqlite3", names=imported):
-                foreign = {a.name for a in imported}
-    if not names:
-        raise PluginError(f"{module} has no __all__: what is to be shown of it?")
-    first = FIRST.get(module, [])
-    if unknown := set(first) - set(names):
-        raise PluginError(f"{module} does not have {', '.join(sorted(unknown))}")
-    rest = [n for n in names if n not in first and n not in foreign and not n.startswith("__")]
-    return defined, [*first, *rest]
 
 
 def _add_sources(files: Files, add: Any) -> None:
