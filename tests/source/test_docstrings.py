@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import docs_python  # noqa: E402
+import docs_python
 
 # What a program imports from, and the packages that have to be there for it.
 MODULES = {
@@ -37,7 +37,7 @@ MODULES = {
 }
 
 
-# The site has no page for them: names of looplite under aiosqlite's, a dialect that nobody calls, and
+# The site has no page for them: names of looplite under aiosqlite's, a dialect nobody calls, and
 # what JSON is made with.
 NOT_SHOWN = {"looplite.aiosqlite", "looplite.sqlalchemy", "looplite.utils.serializers"}
 
