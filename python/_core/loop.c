@@ -191,7 +191,7 @@ static lp_loop *loop_new(lp_state *st, PyObject *loop, bool trio)
     ll_engine *root = lp_root_engine(st);
     if (!root || sweep(st) < 0)
         return NULL;
-    lp_loop *self = (lp_loop *)st->loop_type->tp_alloc(st->loop_type, 0);
+    lp_loop *self = (lp_loop *)lp_new(st->loop_type);
     if (!self)
         return NULL;
     self->st = st;

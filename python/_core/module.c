@@ -231,6 +231,10 @@ static int module_exec(PyObject *module)
         lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0 ||
         lp_pool_init(module, st) < 0 || lp_adk_init(module) < 0)
         return -1;
+#if defined(LP_CAPI_FAULTS) && LP_CAPI_FAULTS
+    if (lp_capi_faults_init(module) < 0)
+        return -1;
+#endif
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
         return -1;
