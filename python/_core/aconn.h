@@ -35,6 +35,7 @@ struct lp_conn {
     ll_conn *handle;
     lp_opener *opener;
     PyObject *sqlite; /* the sqlite3.Connection (generic: what the connector gave), while open */
+    PyObject *last_text_factory; /* that one's, after the end: rows may still be on their way */
     struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
     lp_loop *home;             /* the loop that opened it, while open: counts it */
     PyObject *types;           /* type adapters that cursors begin with (typed.h), or NULL */
@@ -51,7 +52,7 @@ struct lp_conn {
 int lp_conn_need(const lp_conn *conn);
 
 /* An attribute of the sqlite3.Connection that its C type keeps as a plain member at `offset` (0: not known);
- * a new reference. */
+ * a new reference. Of a connection that was closed: the text factory it had last. */
 PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name);
 
 /* Which transaction the next DML statement shall open, by the connection's isolation_level and

@@ -7,6 +7,9 @@
  * tests/python/faults goes through all places that a scenario passes. A call that memory could fail in
  * practice only sets no exception, as its function does not.
  *
+ * A call that cannot fail where it stands, say because its result is cached, is written (function)(arguments):
+ * a name in brackets is no macro.
+ *
  * Left out: what cannot fail, what has to undo something (PyContext_Exit), what is used inside of error
  * handling only, and macros of Python's date and time. */
 #ifndef LP_CAPI_FAULTS_H

@@ -217,10 +217,12 @@ async def pieces(world: World) -> None:
         target.close()
         async with looplite.connect(":memory:") as copy:
             await db.backup(copy)
-            if hasattr(sqlite3.Connection, "serialize"):
-                image = await copy.serialize()
-                await copy.deserialize(image)
             assert list(await copy.execute_fetchall("SELECT count(*) FROM many")) == [(300,)]
+        if hasattr(sqlite3.Connection, "serialize"):
+            async with looplite.connect(":memory:") as small:
+                await small.execute("CREATE TABLE x(v)")
+                await small.deserialize(await small.serialize())
+                assert list(await small.execute_fetchall("SELECT * FROM x")) == []
 
 
 @scenario
@@ -242,7 +244,8 @@ async def cancelled(world: World) -> None:
 
 @scenario
 async def two_writers(world: World) -> None:
-    async with looplite.connect(world.path) as a, looplite.connect(world.path) as b:
+    # The one that waits is closed last: it would be waited for.
+    async with looplite.connect(world.path) as b, looplite.connect(world.path) as a:
         await a.execute("BEGIN IMMEDIATE")
         other = asyncio.ensure_future(world.insert(b))
         await asyncio.sleep(0)
