@@ -87,11 +87,11 @@ static void end(lp_loop *self, bool wait)
         wait_for_orphans(st);
     }
     if (self->key && st->loops) {
-        PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);
+        /* The key is an int: neither can fail. */
+        PyObject *entry = (PyDict_GetItemWithError)(st->loops, self->key);
         st->loops_epoch++;
-        if (entry == (PyObject *)self && PyDict_DelItem(st->loops, self->key) < 0)
+        if (entry == (PyObject *)self && (PyDict_DelItem)(st->loops, self->key) < 0)
             PyErr_Clear();
-        PyErr_Clear();
     }
 }
 

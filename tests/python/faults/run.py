@@ -34,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
             fired = _core._fault_fired()
             verdict, problem = run.verdict(injected=True)
             if fired and verdict != "finding" and leaks:
-                problem = leaked(lambda p=place, n=nth: once(p, n))  # type: ignore[misc]
+                problem = leaked(lambda: Run(name, template, Path(folder)), place, nth)
                 verdict = "finding" if problem else verdict
             del run
             # The next run's loop buries what the last one's left.
@@ -211,15 +212,35 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
             tell(place=place, nth=nth, verdict=verdict if fired else "not reached", problem=problem)
 
 
-def leaked(again: Any) -> str:
-    """Blocks of memory that each repetition of the same fault leaves."""
-    counts = []
-    for _ in range(6):
-        again()
+REPEATED = 30
+
+
+def leaked(make: Callable[[], Run], place: str, nth: int) -> str:
+    """Memory that each repetition of the same fault leaves, in one loop, for making one leaves some."""
+
+    async def again() -> None:
+        run = make()
+        _core._fault_arm(place, nth, Injected)
+        with contextlib.suppress(BaseException):
+            await asyncio.wait_for(run.scenario(run.world), HANGS_AFTER)
+
+    async def main() -> int:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        for _ in range(4):
+            await again()
         gc.collect()
-        counts.append(sys.getallocatedblocks())
-    grown = [b - a for a, b in zip(counts[1:], counts[2:], strict=False)]
-    return f"each time some memory more: {grown}" if min(grown) > 0 else ""
+        before = sys.getallocatedblocks()
+        for _ in range(REPEATED):
+            await again()
+        gc.collect()
+        return sys.getallocatedblocks() - before
+
+    sys.unraisablehook = lambda _: None
+    try:
+        grown = asyncio.run(main())
+    finally:
+        sys.unraisablehook = sys.__unraisablehook__
+    return f"{REPEATED} times leave {grown} blocks of memory" if grown >= REPEATED else ""
 
 
 def ask(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> tuple[list[Any], str]:
