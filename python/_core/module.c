@@ -213,9 +213,10 @@ static int module_exec(PyObject *module)
     lp_state *st = PyModule_GetState(module);
     /* Python asks Py_mod_multiple_interpreters since 3.12, and of isolated interpreters only. */
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        PyErr_SetString(PyExc_ImportError,
-                        "looplite cannot be used in a subinterpreter: its threads and what it keeps for "
-                        "the process belong to the main one; import it there, or use a process");
+        PyErr_SetString(
+            PyExc_ImportError,
+            "looplite cannot be used in a subinterpreter: its threads and what it keeps for "
+            "the process belong to the main one; import it there, or use a process");
         return -1;
     }
     st->stay_ns = lp_stay_ns;

@@ -7,12 +7,12 @@ acknowledged.
     tests/python/faults/run.sh --all reads            every passing of one scenario
     tests/python/faults/run.sh --place 'decode.c:57 PyUnicode_New' --nth 3 reads
 
-The calls are found by a run without a fault. A child process does the work, for a wrong path may end
-in a crash; it is made anew behind the place that ended it. Each fault's outcome is one of
+The calls are found by a run without a fault. A child process does the work, for a wrong path may
+end in a crash; it is made anew behind the place that ended it. Each fault's outcome is one of
 
     told        the program got the fault's exception, or one that names it as its cause
     absorbed    the program went on; what it was told held
-    reported    the loop's exception handler or sys.unraisablehook got it, the program went on or failed
+    reported    the loop's exception handler or sys.unraisablehook got it
 
 and everything else is a finding.
 """
@@ -39,19 +39,19 @@ from pathlib import Path
 from typing import Any
 
 import looplite
-from looplite import _core
 
-sys.path.insert(0, str(Path(__file__).parent))
-from scenarios import SCENARIOS, SCHEMA, World  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from faults.scenarios import SCENARIOS, SCHEMA, World
 
-HANGS_AFTER = float(os.environ.get("LOOPLITE_FAULT_SECONDS", "5"))
+_core: Any = looplite._core
+HANGS_AFTER = float(os.environ.get("LOOPLITE_FAULT_SECONDS", "30"))
 
 
 #: What sqlite3 itself makes of any exception of the program's callables.
 SQLITE3_SAYS = ("not authorized",)
 
 
-class Injected(MemoryError):
+class InjectedError(MemoryError):
     """The exception of a fault."""
 
 
@@ -97,7 +97,7 @@ class Run:
         sys.unraisablehook = self._unraisable
         try:
             asyncio.run(self._main())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self.error = error
         finally:
             gc.collect()
@@ -163,14 +163,17 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
 
         def once(place: str | None, nth: int) -> Run:
             run = Run(name, template, Path(folder))
-            _core._fault_arm(place, nth, Injected)
+            _core._fault_arm(place, nth, InjectedError)
             run.go()
             return run
+
+        def fresh() -> Run:
+            return Run(name, template, Path(folder))
 
         def tell(**what: Any) -> None:
             print(json.dumps(what), flush=True)
 
-        # What is made once for the process is made before; the second run's places are those of all.
+        # What is made once for the process is made before.
         for _ in range(3):
             run = once(None, 0)
             verdict, problem = run.verdict(injected=False)
@@ -183,6 +186,7 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
             return
         gc.collect()
         gc.freeze()
+        usual = growth(fresh, None, 0) if leaks else 0  # classes that a scenario makes
         fds, threads = descriptors(), threading.active_count()
         for place, nth in places:
             if place not in seen:
@@ -193,8 +197,9 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
             fired = _core._fault_fired()
             verdict, problem = run.verdict(injected=True)
             if fired and verdict != "finding" and leaks:
-                problem = leaked(lambda: Run(name, template, Path(folder)), place, nth)
-                verdict = "finding" if problem else verdict
+                grown = growth(fresh, place, nth) - usual
+                if grown > 0.9 and growth(fresh, place, nth) - usual > 0.9:
+                    verdict, problem = "finding", f"leaves {grown:.1f} blocks each time"
             del run
             # The next run's loop buries what the last one's left.
             after = once(None, 0)
@@ -212,35 +217,38 @@ def child(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> None:
             tell(place=place, nth=nth, verdict=verdict if fired else "not reached", problem=problem)
 
 
-REPEATED = 30
+WARM, REPEATED = 40, 80
 
 
-def leaked(make: Callable[[], Run], place: str, nth: int) -> str:
-    """Memory that each repetition of the same fault leaves, in one loop, for making one leaves some."""
+def growth(make: Callable[[], Run], place: str | None, nth: int) -> float:
+    """Blocks of memory that a repetition leaves, in one loop, for making one leaves some."""
 
     async def again() -> None:
         run = make()
-        _core._fault_arm(place, nth, Injected)
+        _core._fault_arm(place, nth, InjectedError)
         with contextlib.suppress(BaseException):
             await asyncio.wait_for(run.scenario(run.world), HANGS_AFTER)
 
-    async def main() -> int:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        for _ in range(4):
-            await again()
+    async def blocks() -> int:
+        for _ in range(200):  # what workers close has gone
+            await asyncio.sleep(0)
         gc.collect()
-        before = sys.getallocatedblocks()
+        return sys.getallocatedblocks()
+
+    async def main() -> float:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        for _ in range(WARM):
+            await again()
+        before = await blocks()
         for _ in range(REPEATED):
             await again()
-        gc.collect()
-        return sys.getallocatedblocks() - before
+        return (await blocks() - before) / REPEATED
 
     sys.unraisablehook = lambda _: None
     try:
-        grown = asyncio.run(main())
+        return asyncio.run(main())
     finally:
         sys.unraisablehook = sys.__unraisablehook__
-    return f"{REPEATED} times leave {grown} blocks of memory" if grown >= REPEATED else ""
 
 
 def ask(name: str, places: list[tuple[str, int]] | None, leaks: bool) -> tuple[list[Any], str]:
