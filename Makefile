@@ -32,6 +32,11 @@ check: ## formatting, lint and house rules only
 tidy: ## clang-tidy over the C sources (slow)
 	tools/tidy.sh
 
+.PHONY: docs
+docs: ## the documentation site, into build/site/index.html
+	tools/venv.sh docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
 dependents: venv ## other projects' own tests, with aiosqlite and with looplite in its place (an hour)
 	.venv/bin/python tests/dependents/run.py
 

@@ -62,6 +62,7 @@ class LoopliteError(Exception):
 
     @property
     def detail(self) -> str:
+        """The message."""
         return str(self)
 
 

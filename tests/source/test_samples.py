@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_samples  # noqa: E402
+
 EXAMPLES = ROOT / "examples" / "python"
 
 TINY = """\
@@ -169,7 +173,26 @@ ship {'purchase': 1}
 sum: 6
 """
 
+FUNCTIONS = """\
+[('emma',), ('lady-susan',), ('silas-marner',)]
+[(1815,)]
+[('Emma!',)]
+not authorized
+[(3,)]
+left: 0
+b'GIF89a' b'gif89a' 16
+CREATE TABLE book(title TEXT, year INT);
+CREATE TABLE image(id INTEGER PRIMARY KEY, data BLOB);
+"""
+
+ARROW = """\
+['day', 'value'] 2
+True
+(3, 2)
+"""
+
 NEEDED = {
+    "arrow_tables.py": "pyarrow pandas polars",
     "stored_types.py": "looplite.adapters.aiosqlite",
     "tracing_otel.py": "opentelemetry.sdk",
     "trio_tasks.py": "trio",
@@ -189,6 +212,64 @@ def test_samples_of_all_pages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("```python\nx = 1\n```\n", "names no example"),
+        ("<!-- there.py -->\n```python\nx = 2\n```\n", "does not stand in there.py"),
+        ("<!-- nowhere.py -->\n```python\nx = 1\n```\n", "there is no nowhere.py"),
+        ("<!-- there.py -->\n```python\nx = 1\n```\n```sh\nls\n```\n", ""),
+    ],
+)
+def test_a_sample_that_nobody_runs_is_found(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_text(text)
+    (tmp_path / "there.py").write_text("x = 1\n")
+    done = run(str(ROOT / "tools" / "check_samples.py"), "--root", str(tmp_path))
+    assert (word in done.stdout, done.returncode) == (True, 1 if word else 0), done.stdout
+
+
+def test_what_pages_say_an_example_prints() -> None:
+    found = list(check_samples.outputs(ROOT))
+    assert found
+    for page, name, output in found:
+        done = run("-W", "error", str(ROOT / name))
+        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0), (page, name)
+
+
+def test_the_tests_of_the_tutorial(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    for file in ("conftest.py", "links.py", "test_links.py"):
+        shutil.copy(EXAMPLES / "tutorial" / file, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+
+
+def test_a_conversation_is_in_the_file(tmp_path: Path) -> None:
+    """That the next process goes on with it is tested by tests/python/adk."""
+    pytest.importorskip("google.adk")
+    path = tmp_path / "agents.db"
+    done = run(str(EXAMPLES / "adk_runner.py"), str(path), "Good morning", "Who am I?")
+    assert done.stdout == "You said: Good morning\nYou said: Good morning; Who am I?\n"
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM adk_events").fetchone() == (4,)
+    db.close()
+
+
+def test_the_functions_of_a_connection() -> None:
+    done = run("-W", "error", str(EXAMPLES / "functions.py"))
+    output = FUNCTIONS
+    if sys.version_info < (3, 11):
+        output = "".join(x for x in FUNCTIONS.splitlines(True) if "image" not in x and x[:1] != "b")
+    assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+@pytest.mark.parametrize(
     ("name", "output"),
     [
         ("tiny.py", TINY),
@@ -205,6 +286,7 @@ def test_samples_of_all_pages() -> None:
         ("crud.py", CRUD),
         ("fastapi_notes.py", NOTES),
         ("job_queue.py", JOBS),
+        ("arrow_tables.py", ARROW),
     ],
     ids=[
         "tiny",
@@ -221,11 +303,12 @@ def test_samples_of_all_pages() -> None:
         "crud",
         "fastapi",
         "queue",
+        "arrow",
     ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
-    if name in NEEDED:
-        pytest.importorskip(NEEDED[name])
+    for module in NEEDED.get(name, "").split():
+        pytest.importorskip(module)
     # What google-adk, where it is installed, warns of while it is imported is not ours.
     strict = () if name == "adk_store.py" else ("-W", "error")
     done = run(*strict, str(EXAMPLES / name))
