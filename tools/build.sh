@@ -25,7 +25,8 @@ bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror
 esac
 
 [ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
-tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev valgrind
+tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
+    libglib2.0-dev libevent-dev valgrind
 tools/venv.sh tools
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
