@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
 #
-#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings
+#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings; tools/consumers.sh installs this one
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
@@ -13,7 +13,7 @@ name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
 case $name in
-plain) options="-Dpython=enabled" ;;
+plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
