@@ -144,13 +144,16 @@ def enum_constants(texts: list[str]) -> Iterator[str]:
 
 def declared(head: list[str]) -> list[str]:
     """The names that a declaration gives to functions, variables or types."""
-    found = []
+    found: list[str] = []
     depth = 0
     for i, text in enumerate(head[:-1]):
         if re.match(r"[A-Za-z_]", text) and head[i - 1] not in TAGS:
             following = head[i + 1]
             if depth == 1 and head[i - 2 : i] == ["(", "*"] and following in "()[":
-                return [*found, text]  # (*name)(...): a pointer to a function, or a function that gives one
+                return [
+                    *found,
+                    text,
+                ]  # (*name)(...): a pointer to a function, or a function that gives one
             if depth == 0 and following == "(" and not _NO_FUNCTION.fullmatch(text):
                 return [*found, text]
             if depth == 0 and following in ("=", ";", ",", "["):
@@ -208,9 +211,7 @@ def previous(tokens: list[Token], at: int) -> str:
 
 def following(tokens: list[Token], at: int) -> str:
     """The significant text after a token."""
-    return next(
-        (t.text for t in tokens[at + 1 : at + 8] if t.kind not in ("comment", "space")), ""
-    )
+    return next((t.text for t in tokens[at + 1 : at + 8] if t.kind not in ("comment", "space")), "")
 
 
 def rename(source: Source, names: dict[str, str], tags: dict[str, str]) -> None:
@@ -283,9 +284,7 @@ class Amalgamation:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.sources = {
-            name: self._load(name) for name in [*listed(root), *DEFAULT_SQLITE]
-        }
+        self.sources = {name: self._load(name) for name in [*listed(root), *DEFAULT_SQLITE]}
         self.headers: dict[str, Source] = {}
         for source in self.sources.values():
             self._load_headers(source)
@@ -338,7 +337,7 @@ class Amalgamation:
         """A source without what the amalgamation includes at its top, and without our own."""
         for token in source.tokens:
             match = token.kind == "directive" and _INCLUDE.match(token.text)
-            if not match or match[1] == "<" and not _AT_THE_TOP.match(match[2]):
+            if not match or (match[1] == "<" and not _AT_THE_TOP.match(match[2])):
                 yield token.text
 
     def headers_of(self, source: Source) -> Iterator[str]:
@@ -382,13 +381,9 @@ class Amalgamation:
         found = re.search(r'#define LL_VERSION +"([^"]+)"', base)
         if not found:
             raise ValueError("include/looplite/base.h has no LL_VERSION")
-        numbers = dict(
-            zip(("MAJOR", "MINOR", "PATCH"), found[1].split("."), strict=True)
-        )
+        numbers = dict(zip(("MAJOR", "MINOR", "PATCH"), found[1].split("."), strict=True))
         wrong = " || ".join(f"LL_VERSION_{part} != {n}" for part, n in numbers.items())
-        return (
-            f"#if {wrong}\n#    error looplite.c is {found[1]}, looplite.h is not\n#endif\n"
-        )
+        return f"#if {wrong}\n#    error looplite.c is {found[1]}, looplite.h is not\n#endif\n"
 
 
 C_HEAD = """\
@@ -399,8 +394,8 @@ C_HEAD = """\
  *     cc -std=c11 -c looplite.c
  *     cc program.c looplite.o -lsqlite3 -lpthread
  *
- * For a SQLite of your own, put its sqlite3.h where the compiler finds it first, and its object in the
- * place of -lsqlite3. These may be defined when it is compiled, with -D:
+ * For a SQLite of your own, put its sqlite3.h where the compiler finds it first, and its object in
+ * the place of -lsqlite3. These may be defined when it is compiled, with -D:
  *
  *   LL_SQLITE_UNLINKED   refers to no function of SQLite: the program gives them at run time, by
  *                        ll_sqlite_use() of looplite_sqlite.h
@@ -413,8 +408,8 @@ C_HEAD = """\
 #include "looplite.h"
 #include "looplite_sqlite.h"
 
-/* Outputs are set whenever the status says so, which gcc does not see through when it puts many functions
- * into one. */
+/* Outputs are set whenever the status says so, which gcc does not see through when it puts many
+ * functions into one. */
 #if defined(__GNUC__) && !defined(__clang__)
 #    pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
@@ -472,8 +467,8 @@ def header_texts(root: Path) -> tuple[str, str]:
     main_text = essay + "\n" + main_text.replace(essay, "", 1)
     rest = join_headers(root, optional, there)
     own = (
-        "/* looplite_sqlite.h: the part of the interface that needs sqlite3.h. For programs that have\n"
-        " * handles of their own. */\n"
+        "/* looplite_sqlite.h: the part of the interface that needs sqlite3.h. For programs that\n"
+        " * have handles of their own. */\n"
         '#include "looplite.h"\n\n'
     )
     return main_text, own + rest

@@ -26,7 +26,7 @@ esac
 
 [ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
 tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
-    libglib2.0-dev libevent-dev valgrind
+    libglib2.0-dev libevent-dev libhttp-parser-dev valgrind
 tools/venv.sh tools
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
