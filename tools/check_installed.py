@@ -1,4 +1,4 @@
-"""Checks what `meson install` left in a prefix: libraries, their names, headers, pkg-config file.
+"""Checks what `meson install` left: libraries and their names, headers, man pages, pkg-config file.
 
 The shared library has the versioned names and the soname, exports what src/looplite.map lists and
 needs SQLite; every header of include/ and adapters/ is there to the letter and nothing else is; the
@@ -61,6 +61,15 @@ def header_problems(root: Path, prefix: Path) -> Iterator[str]:
             yield f"include/{name} differs from ours"
 
 
+def man_problems(root: Path, prefix: Path) -> Iterator[str]:
+    """Man pages that are missing or empty."""
+    listed = output(sys.executable, str(root / "tools/gen_man.py"), "--list").split()
+    for name in listed:
+        page = prefix / "share/man" / name
+        if not page.is_file() or page.stat().st_size == 0:
+            yield f"share/man/{name} is not installed"
+
+
 def pkg_config_problems() -> Iterator[str]:
     """What looplite.pc says, as pkg-config understands it (PKG_CONFIG_PATH is set)."""
     shared = output("pkg-config", "--libs", "looplite").split()
@@ -83,9 +92,10 @@ def main() -> int:
     problems = [
         *library_problems(root, args.libdir.resolve()),
         *header_problems(root, args.prefix),
+        *man_problems(root, args.prefix),
         *pkg_config_problems(),
     ]
-    return house.finish("check_installed", problems, "libraries, headers and looplite.pc are there")
+    return house.finish("check_installed", problems, "libraries, headers, man pages, looplite.pc")
 
 
 if __name__ == "__main__":
