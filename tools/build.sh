@@ -5,7 +5,7 @@
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
-#   tools/build.sh bench    what is measured: as released, with the programs of bench/c; no tests
+#   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
-bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
+bench) all="-Dexamples=true" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
     sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
