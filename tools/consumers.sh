@@ -97,4 +97,14 @@ fi
 quietly "the amalgamation, without SQLite" sh -c "cd '$work/amalgamation' &&
     gcc -std=c11 $warnings -DLL_SQLITE_UNLINKED '-DLL_API=__attribute__((visibility(\"hidden\")))' -c looplite.c"
 ! nm --undefined-only "$work/amalgamation/looplite.o" | grep sqlite3_ || fail "looplite.o refers to SQLite"
+! readelf --symbols --wide "$work/amalgamation/looplite.o" | grep 'GLOBAL DEFAULT.* ll_' ||
+    fail "LL_API does not hide what it stands in front of"
+for adapter in adapters/*.h; do
+    package=$(echo "$adapter" | sed 's/.*_uv.h/libuv/; s/.*_glib.h/glib-2.0/; s/.*_event.h/libevent_core/')
+    if flags=$(pkg-config --cflags "$package" 2>/dev/null); then
+        # shellcheck disable=SC2086  # words on purpose
+        quietly "the amalgamation, $adapter" gcc -std=c11 $warnings -fsyntax-only $flags -I"$work/amalgamation" \
+            -include "$adapter" -x c /dev/null
+    fi
+done
 echo "consumers: all passed"

@@ -486,6 +486,7 @@ void store_stats(store *self, char *text, size_t size)
              "\"connections\":%u,\"leased\":%u,\"waiting\":%u,\"statements\":%llu,"
              "\"rolled_back\":%llu,\"commits\":%llu,\"writes\":%llu,\"threads\":%u",
              pool.size, pool.leased, pool.waiting, (unsigned long long)pool.executed,
-             (unsigned long long)pool.rolled_back, (unsigned long long)pool.group.batches,
-             (unsigned long long)pool.group.members, engine.threads);
+             (unsigned long long)pool.rolled_back,
+             (unsigned long long)(pool.group.batches + pool.group.alone),
+             (unsigned long long)(pool.group.members + pool.group.alone), engine.threads);
 }

@@ -1,8 +1,8 @@
 /* notes.c: a program that has looplite inside, compiled from one file, and waits with poll(). Two functions
  * of its own have names that looplite's sources use, too. It also uses a handle of its own, by the header
  * that needs sqlite3.h. */
-#include "looplite.h"
-#include "looplite_sqlite.h"
+#include <looplite.h>
+#include <looplite_sqlite.h>
 
 #include <poll.h>
 #include <stdio.h>
