@@ -610,8 +610,13 @@ int http_server_new(uv_loop_t *loop, const http_options *options, http_server **
     self->handles = 2;
     if ((code = uv_tcp_bind(&self->listener, (struct sockaddr *)&address, 0)) != 0 ||
         (code = uv_listen((uv_stream_t *)&self->listener, 1024, on_connection)) != 0 ||
-        (code = uv_tcp_getsockname(&self->listener, (struct sockaddr *)&name, &size)) != 0)
-        return code; /* the program ends: see main.c */
+        (code = uv_tcp_getsockname(&self->listener, (struct sockaddr *)&name, &size)) != 0) {
+        uv_close((uv_handle_t *)&self->listener, NULL);
+        uv_close((uv_handle_t *)&self->sweeper, NULL);
+        uv_run(loop, UV_RUN_NOWAIT); /* they are closed after one round */
+        free(self);
+        return code;
+    }
     self->port = ntohs(((struct sockaddr_in *)&name)->sin_port);
     uv_timer_start(&self->sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
     *ret_server = self;

@@ -133,6 +133,7 @@ int main(int argc, char **argv)
     self.notes.store = store_open(&self.loop, &how, &message);
     if (!self.notes.store) {
         fprintf(stderr, "httpd: %s: %s\n", path, message);
+        uv_loop_close(&self.loop);
         return 1;
     }
     http_options options = {.host = host,
@@ -151,22 +152,19 @@ int main(int argc, char **argv)
     int code = http_server_new(&self.loop, &options, &self.notes.server);
     if (code != 0) {
         fprintf(stderr, "httpd: %s port %d: %s\n", host, options.port, uv_strerror(code));
-        store_free(self.notes.store);
-        return 1;
+    } else {
+        const int numbers[] = {SIGTERM, SIGINT};
+        for (int i = 0; i < 2; i++) {
+            uv_signal_init(&self.loop, &self.signals[i]);
+            self.signals[i].data = &self;
+            uv_signal_start(&self.signals[i], on_signal, numbers[i]);
+        }
+        printf("httpd: %s, http://%s:%d/notes\n", store_name(), host,
+               http_server_port(self.notes.server));
+        fflush(stdout);
+        uv_run(&self.loop, UV_RUN_DEFAULT);
     }
-    const int numbers[] = {SIGTERM, SIGINT};
-    for (int i = 0; i < 2; i++) {
-        uv_signal_init(&self.loop, &self.signals[i]);
-        self.signals[i].data = &self;
-        uv_signal_start(&self.signals[i], on_signal, numbers[i]);
-    }
-    printf("httpd: %s, http://%s:%d/notes\n", store_name(), host,
-           http_server_port(self.notes.server));
-    fflush(stdout);
-
-    uv_run(&self.loop, UV_RUN_DEFAULT);
-
     store_free(self.notes.store);
     uv_run(&self.loop, UV_RUN_DEFAULT); /* what was closed last */
-    return uv_loop_close(&self.loop) == 0 ? 0 : 1;
+    return uv_loop_close(&self.loop) == 0 && code == 0 ? 0 : 1;
 }

@@ -328,6 +328,30 @@ class Limits(Server):
             self.fail("the answer is whole")
 
 
+class Starting(Server):
+    """What it says when it cannot."""
+
+    def refused(self, *options: str) -> str:
+        done = subprocess.run(
+            [PROGRAM, *options], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode in (1, 2), done
+        return done.stderr
+
+    def test_a_port_that_is_taken(self) -> None:
+        other = self.path.with_name("other.db")
+        said = self.refused("--port", str(self.port), "--database", str(other))
+        assert f"port {self.port}: address already in use" in said
+
+    def test_a_file_that_cannot_be(self) -> None:
+        said = self.refused("--port", "0", "--database", str(self.path / "no.db"))
+        assert "unable to open database file" in said
+
+    def test_wrong_options(self) -> None:
+        for options in [("--port", "x"), ("--nothing", "1"), ("--port",), ("port", "1")]:
+            assert f"{options[0]} is no option with a value" in self.refused(*options)
+
+
 class Ending(Server):
     """Signals and crashes."""
 
