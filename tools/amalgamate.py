@@ -142,6 +142,11 @@ def enum_constants(texts: list[str]) -> Iterator[str]:
             at += 1
 
 
+def is_pointer(before: list[str]) -> bool:
+    """Whether what follows these is the name of a pointer in parentheses."""
+    return before[-2:] == ["(", "*"] or before[-3:] == ["(", "*", "const"]
+
+
 def declared(head: list[str]) -> list[str]:
     """The names that a declaration gives to functions, variables or types."""
     found: list[str] = []
@@ -149,7 +154,7 @@ def declared(head: list[str]) -> list[str]:
     for i, text in enumerate(head[:-1]):
         if re.match(r"[A-Za-z_]", text) and head[i - 1] not in TAGS:
             following = head[i + 1]
-            if depth == 1 and head[i - 2 : i] == ["(", "*"] and following in "()[":
+            if depth == 1 and is_pointer(head[:i]) and following in "()[":
                 return [
                     *found,
                     text,
@@ -206,7 +211,7 @@ def macro_around(tokens: list[Token], at: int) -> str:
 def previous(tokens: list[Token], at: int) -> str:
     """The significant text before a token; "(*" for both."""
     found = [t.text for t in tokens[max(0, at - 8) : at] if t.kind not in ("comment", "space")]
-    return "(*" if found[-2:] == ["(", "*"] else found[-1] if found else ""
+    return "(*" if is_pointer(found) else found[-1] if found else ""
 
 
 def following(tokens: list[Token], at: int) -> str:
