@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the named Debian packages that are missing. When all are there it does nothing and needs no network and no
 # rights. Elsewhere than on Debian and its relatives it says what is wanted and goes on: what is really missing will be
-# named by the step that needs it. Where another apt is at work it waits for it.
+# named by the step that needs it.
 #
 #   tools/need-apt.sh libsqlite3-dev libcmocka-dev
 set -eu
@@ -33,13 +33,14 @@ fi
 
 install() {
     # shellcheck disable=SC2086  # words on purpose
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y \
+        --no-install-recommends $missing
 }
 
 echo "need-apt: installing$missing"
-# The lists are fetched only when the packages cannot be had with those that are there.
+# Another apt may be running, which is waited for. The lists are fetched only when the packages cannot be had with those that are there.
 if ! install; then
-    $as_root apt-get -o DPkg::Lock::Timeout=300 update
+    $as_root apt-get update
     if ! install; then
         echo "need-apt: apt could not install:$missing" >&2
         exit 1
