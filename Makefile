@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ext check tidy dependents bench bench-quick bench-venv venv clean
+.PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -45,6 +45,11 @@ bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite a
 
 bench-quick: bench-venv ## the same in a minute, with less certain numbers
 	.venv/bin/python bench/run.py --quick
+
+bench-showcase: venv ## the showcase server beside the same one with sqlite3 on the loop (two minutes)
+	tools/need-apt.sh wrk
+	tools/build.sh bench
+	.venv/bin/python bench/showcase.py
 
 bench-venv:
 	tools/venv.sh bench

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
 #
-#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings
+#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings; tools/consumers.sh installs this one
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
 #   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, its calls into CPython can be made to fail
-#   tools/build.sh bench    what is measured: as released, with the programs of bench/c; no tests
+#   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
 case $name in
-plain) options="-Dpython=enabled" ;;
+plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
@@ -22,7 +22,7 @@ ext)
     all="" options="-Dpython=enabled -Dlibrary=false -Dcapi_faults=true -Db_sanitize=address,undefined -Db_lundef=false --optimization=1"
     options="$options -Dc_args=-fno-sanitize-recover=all\\ -fno-omit-frame-pointer -Dpython.platlibdir=$PWD/build/ext/site"
     ;;
-bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
+bench) all="-Dexamples=true" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
@@ -30,7 +30,8 @@ bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror
 esac
 
 [ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
-tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev valgrind
+tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
+    libglib2.0-dev libevent-dev libhttp-parser-dev valgrind
 tools/venv.sh tools
 PATH="$PWD/.venv/bin:$PATH"
 export PATH

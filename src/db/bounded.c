@@ -204,7 +204,7 @@ static int successors(const struct lli_code *code, int at, int places[3])
 /* The Next that rule 4 may allow: its cursor is never opened on anything stored. */
 static bool is_own_loop(const struct lli_judge *judge, int at)
 {
-    if (!(judge->code[at].opcode->flags & LLI_OP_NEXT))
+    if (!(judge->code[at].opcode->flags & LLI_OP_ADVANCES))
         return false;
     bool found = false;
     for (int i = 0; i < judge->count; i++) {

@@ -54,7 +54,7 @@ enum lli_member_place {
 
 enum {
     /* in ll_request.flags, beside LL_SUBMIT_*: its deadline ends it even while it writes */
-    LLI_SUBMIT_BREAKS = 1u << 31
+    LLI_SUBMIT_BREAKS = 1u << 30
 };
 
 /* For a request that waits, or once waited, at something of the layer above. */

@@ -27,7 +27,8 @@ static int code_of(struct whole *whole, ll_status status)
 {
     if (status == LL_OK)
         return 0;
-    snprintf(whole->error, sizeof whole->error, "%s", ll_last_error());
+    snprintf(whole->error, sizeof whole->error, "%.*s", (int)sizeof whole->error - 1,
+             ll_last_error());
     return status == LL_ENOMEM ? ENOMEM : EINVAL;
 }
 
