@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Where SQLite puts its locks (the comment "Pending Byte" of os.h in its sources; wal.c for -shm).
 _PENDING, _RESERVED, _SHARED = 0x40000000, 0x40000001, 0x40000002
+WRITES_ALONE = "writes, alone"
+WRITES = {"writes", WRITES_ALONE}
 _WAL_LOCKS = {120: "writes", 121: "checkpoints", 122: "recovers"}
 _WAL_READERS = range(123, 128)
 
@@ -78,7 +80,7 @@ def _meaning(first: int, exclusive: bool, wal: bool) -> str | None:
     if first in (_RESERVED, _PENDING):
         return "writes"
     if first == _SHARED:
-        return "writes, alone" if exclusive else None
+        return WRITES_ALONE if exclusive else None
     return None
 
 

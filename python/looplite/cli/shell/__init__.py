@@ -13,10 +13,10 @@ has gone.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
+from looplite.cli.common import INTERRUPTED, ended, seconds
 from looplite.cli.shell.commands import Quit, versions
 from looplite.cli.shell.modes import MODES
 from looplite.cli.shell.prompt import interact
@@ -32,13 +32,6 @@ other commands (each with --help):
 A file called run, bench or doctor is opened as ./run. Exit status: 0; 1 if a statement failed; 2 if
 the arguments are wrong or the file cannot be opened.
 """
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1000000 seconds")
-    return value
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -72,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--bail", action="store_true", help="end a script at its first error")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="how long a locked database is waited for (5)",
@@ -89,16 +82,7 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(
                 errors="backslashreplace", **({} if stream.isatty() else {"encoding": "utf-8"})
             )
-    try:
-        return _shell(arguments)
-    except BrokenPipeError:
-        # The reader of our output has gone; nobody is left to be told.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-        return 141
-    except KeyboardInterrupt:
-        return 130
+    return ended(lambda: _shell(arguments))
 
 
 def _shell(arguments: argparse.Namespace) -> int:
@@ -130,7 +114,6 @@ def _shell(arguments: argparse.Namespace) -> int:
     finally:
         reader.close()
         left_open = session.end()
-    sys.stdout.flush()
     if interrupted:
-        return 130
+        return INTERRUPTED
     return 1 if not interactive and (session.failed or left_open) else 0

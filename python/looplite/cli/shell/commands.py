@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import looplite
-from looplite.cli.shell.dump import quoted
 from looplite.cli.shell.modes import MODES
 from looplite.cli.shell.session import WRONG, Session, ShellError, plain
 from looplite.cli.shell.trouble import first_line
+from looplite.crud.sql import quote_identifier as quoted
 
 if TYPE_CHECKING:
     from looplite.cli.shell.reader import Reader

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 
 import looplite
 from looplite.cli.shell.values import BadText, cell
+from looplite.crud.sql import quote_identifier as quoted
 
 _BATCH = 500
 
@@ -25,11 +26,6 @@ def literal(value: object) -> str:
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "9e999" if value > 0 else "-9e999"
     return cell(value)
-
-
-def quoted(name: str) -> str:
-    """A name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 async def dump(db: looplite.Connection, pattern: str = "%") -> AsyncGenerator[str, None]:

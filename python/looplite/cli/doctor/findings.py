@@ -1,0 +1,73 @@
+"""What the doctor says: findings, each with its level and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Level = Literal["ok", "info", "advice", "damage", "failed"]
+
+# The exit status of each level; the highest of all findings counts.
+STATUS: dict[str, int] = {"ok": 0, "info": 0, "advice": 1, "damage": 2, "failed": 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    check: str  # a short name that programs can rely on
+    text: str
+    do: str = ""
+
+
+@dataclass
+class Report:
+    """All of them, and the facts behind."""
+
+    file: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, level: Level, check: str, text: str, do: str = "") -> None:
+        """One more, unless it was said already."""
+        finding = Finding(level, check, text, do)
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return max((STATUS[finding.level] for finding in self.findings), default=0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "file": self.file,
+            "status": self.status,
+            "facts": self.facts,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+    def as_text(self) -> str:
+        """For people."""
+        lines = [self.file]
+        for finding in self.findings:
+            lines += [f"  {finding.level:<7} {line}" for line in finding.text.split("\n")[:1]]
+            lines += [f"  {'':<7}   {line}" for line in finding.text.split("\n")[1:]]
+            lines += [f"  {'':<7} -> {line}" for line in finding.do.split("\n") if line]
+        return "\n".join(lines) + "\n"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+
+
+def some(number: int, one: str, many: str = "") -> str:
+    """A number with its word: "1 page", "2 pages", "3 indexes"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
