@@ -13,6 +13,7 @@ has gone.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -85,6 +86,14 @@ def main(argv: Sequence[str]) -> int:
     return ended(lambda: _shell(arguments))
 
 
+def _text(argument: str) -> str:
+    """An argument as UTF-8, whatever the locale says of it."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeDecodeError as error:
+        raise ShellError(f"the SQL is not UTF-8 ({error.reason})") from error
+
+
 def _shell(arguments: argparse.Namespace) -> int:
     interactive = not arguments.sql and sys.stdin is not None and sys.stdin.isatty()
     terminal = sys.stdout.isatty()
@@ -98,7 +107,7 @@ def _shell(arguments: argparse.Namespace) -> int:
     try:
         session.open(arguments.file, arguments.readonly)
         if arguments.sql:
-            for text in arguments.sql:
+            for text in map(_text, arguments.sql):
                 reader.text(text)
         elif interactive:
             interact(session, reader)

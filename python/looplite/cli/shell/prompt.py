@@ -87,7 +87,7 @@ class Completer:
     def __call__(self, text: str, state: int) -> str | None:
         if state == 0:
             self._found = self._words(text)
-            if len(self._found) == 1 and self._found[0].isalpha():
+            if len(self._found) == 1 and _PLAIN.match(self._found[0]):
                 self._found[0] += " "
         return self._found[state] if state < len(self._found) else None
 
@@ -150,8 +150,8 @@ def banner(session: Session) -> str:
     if session.path == MEMORY:
         where = "Connected to a transient in-memory database"
     else:
-        what = "a new file, made when something is stored" if session.is_new() else ""
-        notes = [note for note in (what, "read-only" if session.readonly else "") if note]
+        notes = ["a new file"] if session.is_new else []
+        notes += ["read-only"] if session.readonly else []
         where = f"Connected to {session.path}" + (f" ({', '.join(notes)})" if notes else "")
     return (
         f"{versions()}\n{where}\n"

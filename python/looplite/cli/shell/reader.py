@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,7 +39,7 @@ class Reader:
 
     def text(self, text: str) -> None:
         """An argument of the command line: statements, or a command."""
-        self._script("", (line + "\n" for line in text.split("\n")))
+        self._script("", io.StringIO(text, newline="\n"))
 
     def stream(self, name: str, stream: BinaryIO) -> None:
         """A pipe or a file, to its end."""

@@ -58,6 +58,7 @@ class Session:
         self.timeout = 5.0
         self.path = MEMORY
         self.readonly = False
+        self.is_new = False  # the file was made by opening it
         self._loop = asyncio.new_event_loop()
         self._db: looplite.Connection | None = None
         self._last: looplite.Statement | None = None
@@ -116,6 +117,7 @@ class Session:
         target = path
         if readonly and not uri and path != MEMORY:
             target, uri = f"file:{quote(os.path.abspath(path))}?mode=ro", True
+        is_new = not uri and path != MEMORY and not Path(path).exists()
         try:
             db, locked = self.run(self._opened(target, uri))
         except WRONG as error:
@@ -123,7 +125,7 @@ class Session:
         if locked is not None:
             self.say(describe(locked, "", path))
         self.close()
-        self._db, self.path, self.readonly = db, path, readonly
+        self._db, self.path, self.readonly, self.is_new = db, path, readonly, is_new
 
     async def _opened(
         self, target: str, uri: bool
@@ -167,11 +169,6 @@ class Session:
         finally:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
-
-    def is_new(self) -> bool:
-        """Whether the file does not exist yet: SQLite makes it with the first thing stored."""
-        named = self.path != MEMORY and not self.path.startswith("file:")
-        return named and not Path(self.path).exists()
 
     def not_the_database(self, path: str | Path) -> None:
         """Refuses to open the database as an ordinary file: closing that would drop its locks."""
