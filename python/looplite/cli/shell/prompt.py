@@ -18,6 +18,7 @@ from looplite.cli.shell.modes import MODES
 from looplite.cli.shell.reader import Reader
 from looplite.cli.shell.session import MEMORY, Interrupted, Session
 from looplite.cli.shell.split import Splitter
+from looplite.crud.sql import quote_identifier as quoted
 
 _KEPT = 2000
 _PLAIN = re.compile(r"[A-Za-z_]\w*\Z")
@@ -103,11 +104,13 @@ class Completer:
         else:
             keywords = _KEYWORDS
         lower = text.lower()
-        names = [name for name in self._schema() if name.lower().startswith(lower)]
+        fitting = [name for name in self._schema() if name.lower().startswith(lower)]
+        # A name in quotes does not begin as what was typed: readline takes it if it is the only one.
+        names = [name for name in fitting if _PLAIN.match(name)] or list(map(quoted, fitting))
         if not text or line.endswith(f".{text}"):
             return names
-        fitting = [word for word in keywords if word.startswith(text.upper())]
-        return names + [word if text.isupper() else word.lower() for word in fitting]
+        words = [word for word in keywords if word.startswith(text.upper())]
+        return names + [word if text.isupper() else word.lower() for word in words]
 
     def _schema(self) -> list[str]:
         """Tables and columns; those of the last time if the database does not answer at once."""
@@ -126,9 +129,7 @@ class Completer:
             return self._names
         self._known = known
         self._names = [
-            name if _PLAIN.match(name) else '"' + name.replace('"', '""') + '"'
-            for (name,) in rows
-            if isinstance(name, str)
+            name for (name,) in rows if isinstance(name, str) and name and "\0" not in name
         ]
         return self._names
 
