@@ -153,7 +153,7 @@ def test_completion(books: Path, tmp_path: Path) -> None:
             "select tit": "select title ",
             "select a_co": "select a_column ",
             "select book.tit": "select book.title ",
-            "select * from my": 'select * from "my table"',
+            "select * from my": '"my table"',
             ".ta": ".tables ",
             ".mode js": ".mode json ",
         }.items():

@@ -105,7 +105,7 @@ class Completer:
             keywords = _KEYWORDS
         lower = text.lower()
         fitting = [name for name in self._schema() if name.lower().startswith(lower)]
-        # A name in quotes does not begin as what was typed: readline takes it if it is the only one.
+        # One in quotes does not begin as what was typed: readline takes it if it is the only one.
         names = [name for name in fitting if _PLAIN.match(name)] or list(map(quoted, fitting))
         if not text or line.endswith(f".{text}"):
             return names
