@@ -84,6 +84,11 @@ def _meaning(first: int, exclusive: bool, wal: bool) -> str | None:
     return None
 
 
+def can_tell() -> bool:
+    """Whether this system tells at all."""
+    return os.path.exists("/proc/locks")
+
+
 def holders(path: Path) -> list[Holder]:
     """The processes, this one among them."""
     database, shm = _identity(path), _identity(Path(f"{path}-shm"))

@@ -106,6 +106,7 @@ def _inside(files: Files, report: Report, full: bool, whole: bool, timeout: floa
     try:
         with opened(files, timeout) as found, _CtrlC() as ctrl_c:
             report.facts["examined"] = found.how
+            outside.journal(files, report, found.is_copy)
             found.db.set_progress_handler(lambda: int(ctrl_c.pressed), _STEPS)
             _checks(found.db, report, full, whole)
             if ctrl_c.pressed:

@@ -10,8 +10,9 @@ whoever finds the journal of a transaction that was cut off rolls it back. So:
     a log without an index: nobody has it open  a copy of the database and the log, elsewhere
     WAL mode without a log: nobody has it open  immutable=1: no locks, no files; whether somebody
                                                 wrote meanwhile is seen by the file's time and size
-    the journal of a transaction cut off        a copy of the database and the journal
-    else                                        mode=ro: with the locks of a reader
+    else                                        mode=ro: with the locks of a reader; or, if SQLite
+                                                refuses that because a transaction was cut off, a
+                                                copy of the database and the journal
 
 A connection for reading cannot move the log or delete it: that needs a lock which the system gives
 only to a descriptor that may write.
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from looplite.cli.doctor.files import Files, beside, has_journal, stamps
+from looplite.cli.doctor.files import Files, beside, stamps
 from looplite.cli.doctor.findings import size
 from looplite.cli.holders import WRITES, WRITES_ALONE, holders
 
@@ -90,11 +91,6 @@ def _writer(path: Path) -> bool:
     return any(holder.locks & WRITES for holder in holders(path))
 
 
-def _cut_off(path: Path) -> bool:
-    """Whether the journal is nobody's: there was no writer, and it is still there."""
-    return not _writer(path) and has_journal(path) and not _writer(path)
-
-
 @contextlib.contextmanager
 def opened(files: Files, timeout: float = TIMEOUT) -> Iterator[Opened]:
     """The database for reading; NotExaminedError, or sqlite3's errors, if that cannot be."""
@@ -110,10 +106,6 @@ def opened(files: Files, timeout: float = TIMEOUT) -> Iterator[Opened]:
             options, how = "mode=ro&readonly_shm=1", "as a reader"
         else:
             options, how = "immutable=1", "without locks: nobody has it open"
-    elif files.has_journal and _cut_off(path):
-        with _copied(files, "-journal", "a transaction was cut off, so it was copied") as found:
-            yield found
-        return
     else:
         options, how = "mode=ro", "as a reader"
     try:
@@ -121,7 +113,7 @@ def opened(files: Files, timeout: float = TIMEOUT) -> Iterator[Opened]:
     except sqlite3.OperationalError as error:
         if "readonly database" not in str(error) and "unable to open" not in str(error):
             raise
-        # Recovery is needed after all.
+        # It needs recovery, says SQLite, which looks for the locks of whoever writes.
         suffix = "-wal" if files.wal is not None else "-journal"
         with _copied(files, suffix, "it needs recovery, so it was copied") as found:
             yield found

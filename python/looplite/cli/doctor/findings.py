@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -53,10 +54,20 @@ class Report:
         """For people."""
         lines = [self.file]
         for finding in self.findings:
-            lines += [f"  {finding.level:<7} {line}" for line in finding.text.split("\n")[:1]]
-            lines += [f"  {'':<7}   {line}" for line in finding.text.split("\n")[1:]]
-            lines += [f"  {'':<7} -> {line}" for line in finding.do.split("\n") if line]
+            first, *rest = finding.text.split("\n")
+            lines += _wrapped(f"  {finding.level:<8}", first)
+            for line in rest:
+                lines += _wrapped(" " * 12, line)
+            lines += _wrapped(" " * 10 + "-> ", finding.do) if finding.do else []
         return "\n".join(lines) + "\n"
+
+
+def _wrapped(before: str, text: str) -> list[str]:
+    """Lines of at most 100 columns, all of them as far in as the first."""
+    after = " " * len(before)
+    return textwrap.wrap(
+        text, 100, initial_indent=before, subsequent_indent=after, break_on_hyphens=False
+    )
 
 
 def size(count: float) -> str:

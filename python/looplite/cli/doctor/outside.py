@@ -6,7 +6,7 @@ import os
 
 from looplite.cli.doctor.files import Files, beside
 from looplite.cli.doctor.findings import Report, size, some
-from looplite.cli.holders import WRITES, holders
+from looplite.cli.holders import can_tell, holders
 
 _ENCODINGS = {0: "UTF-8", 1: "UTF-8", 2: "UTF-16le", 3: "UTF-16be"}
 _SMALL_PAGE = 4096
@@ -125,7 +125,7 @@ def _log(files: Files, report: Report) -> None:
             "end read transactions and cursors that stay open; then PRAGMA "
             "wal_checkpoint(TRUNCATE) makes the file small again",
         )
-    if not holders(files.path) and wal.committed:
+    if can_tell() and not holders(files.path) and wal.committed:
         report.add(
             "advice",
             "wal_left",
@@ -135,11 +135,11 @@ def _log(files: Files, report: Report) -> None:
         )
 
 
-def _journal(files: Files, report: Report) -> None:
-    if not files.has_journal or (files.header is not None and files.header.wal):
+def journal(files: Files, report: Report, recovered: bool) -> None:
+    """The journal, once it is known whether the database needed recovery."""
+    if not files.has_journal or files.wal is not None:
         return
-    writers = [h for h in holders(files.path) if h.locks & WRITES]
-    if writers:
+    if not recovered:
         report.add("ok", "journal", "a transaction is being written (-journal)")
         return
     report.add(
@@ -206,7 +206,6 @@ def examine(files: Files, report: Report) -> None:
     """Adds all of it."""
     _format(files, report)
     _log(files, report)
-    _journal(files, report)
     _place(files, report)
     _processes(files, report)
     if beside(files.path, "-wal").is_symlink():
