@@ -170,7 +170,7 @@ def test_a_locked_database_names_who_has_it(path: Path) -> None:
     assert done.returncode == 1
     assert "database is locked" in done.stderr
     if sys.platform == "linux":
-        assert f"process {os.getpid()} " in done.stderr
+        assert f"it is that of process {os.getpid()} " in done.stderr
 
 
 def test_the_schema(path: Path) -> None:

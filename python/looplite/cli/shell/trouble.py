@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from looplite.cli.holders import holders
+from looplite.cli.holders import WRITES, holders
 from looplite.cli.shell.values import width
 
 # How much of a line is shown around the place.
@@ -55,8 +55,12 @@ def _hint(error: BaseException, path: str) -> str | None:
 
 
 def _who(path: str) -> str:
-    found = [f"{h.pid} ({h.name})" for h in holders(Path(path)) if h.pid != os.getpid()]
-    return f"; the file is open in process {', '.join(found)}" if found else ""
+    others = [holder for holder in holders(Path(path)) if holder.pid != os.getpid()]
+    writers = [holder for holder in others if holder.locks & WRITES]
+    named = ", ".join(f"{holder.pid} ({holder.name})" for holder in writers or others)
+    if not named:
+        return ""
+    return f"; it is that of process {named}" if writers else f"; process {named} has the file open"
 
 
 def describe(error: BaseException, sql: str, path: str) -> str:
