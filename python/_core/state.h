@@ -73,6 +73,7 @@
     X(isoformat)                      \
     X(isolation_level)                \
     X(keys)                           \
+    X(looplite_offset)                \
     X(looplite_outcome)               \
     X(on_statement)                   \
     X(remove_reader)                  \

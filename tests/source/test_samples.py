@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -317,6 +318,21 @@ def test_program_prints_what_it_should(name: str, output: str) -> None:
         assert (found, done.stderr, done.returncode) == (expected, "", 0)
     else:
         assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 38), reason="places in SQL are not told")
+def test_tour_of_the_command_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(EXAMPLES.parent / "shell" / "tour.sh")],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == (EXAMPLES.parent / "shell" / "tour.out").read_text()
 
 
 def test_tests_with_the_fixtures(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-from harness.helper import UnsupportedError
-
 Values = Sequence[object]
+
+
+class UnsupportedError(Exception):
+    """A peer, or this machine, cannot do what a row needs; the text says why."""
 
 
 class Peer(Protocol):

@@ -8,8 +8,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from harness.data import INSERT_ITEM, ITEMS, item, stored_items
-from harness.helper import UnsupportedError
-from harness.peers import Peer
+from harness.peers import Peer, UnsupportedError
 from harness.spec import Context, Ratio, Row, Sample
 
 INSERTS = 100_000

@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Sequence
 
 from harness.data import INSERT_ITEM, ITEMS, item, stored_items
-from harness.helper import UnsupportedError
 from harness.measure import rate, shares
-from harness.peers import Values
+from harness.peers import UnsupportedError, Values
 from harness.spec import Context, Ratio, Row, Sample
 
 TASKS = 100

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import Databases
-from harness.helper import UnsupportedError
 from harness.path import Probe
+from harness.peers import UnsupportedError
 from harness.spec import Context, Row, Sample
 
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Sequence
 
 from harness.data import ITEMS, READ_ITEM
-from harness.helper import UnsupportedError
 from harness.measure import keys, rate, shares
+from harness.peers import UnsupportedError
 from harness.spec import Context, Ratio, Row, Sample
 
 SECONDS = 0.5
