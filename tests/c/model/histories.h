@@ -37,9 +37,11 @@ struct history_plan {
     unsigned char keep[HISTORY_MOST];
     struct histories *all;
     bool trace;
+    const uint8_t *bytes; /* what decides instead of the seed, as long as there are some */
+    size_t bytes_left;
 };
 
-typedef void (*history_fn)(const struct history_plan *plan);
+typedef void (*history_fn)(struct history_plan *plan);
 
 static inline uint64_t history_mix(uint64_t z)
 {

@@ -31,7 +31,7 @@ void t_fail(const char *file, int line, const char *format, ...)
     va_end(args);
     if (is_child) {
         fprintf(stderr, "%s:%d: %s\n", file, line, text);
-        _exit(1);
+        abort();
     }
     if (pthread_equal(pthread_self(), test_thread)) {
         failed = any_failed = true;
