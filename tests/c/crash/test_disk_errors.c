@@ -11,7 +11,6 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -156,14 +155,7 @@ static void each_call(t_env *t, enum t_disk_fault fault)
                               .nth = 1};
             for (bool failed = true; failed; r.nth += all ? 1 : 1 + r.nth / (slow ? 1 : 4)) {
                 r.way = (enum t_load_way)(all ? way : turn++ % T_LOAD_WAYS);
-                struct timespec ta, tb;
-                clock_gettime(CLOCK_MONOTONIC, &ta);
                 failed = one_round(&r);
-                clock_gettime(CLOCK_MONOTONIC, &tb);
-                if (getenv("XT"))
-                    fprintf(stderr, "%s %s way %d nth %lu: %.1f ms\n", t_disk_fault_names[fault],
-                            r.journal, (int)r.way, r.nth,
-                            (tb.tv_sec - ta.tv_sec) * 1e3 + (tb.tv_nsec - ta.tv_nsec) / 1e6);
             }
             T_CHECK(r.nth > 3);
         }
