@@ -77,6 +77,24 @@ static void write_rows(struct world *world)
     ll_request_unref(request);
 }
 
+/* Numbers beside bytes, or beside text that may be no UTF-8: no type of Arrow holds such a column. */
+static bool bytes_are_mixed(const struct world *world)
+{
+    for (unsigned c = 0; c < world->columns; c++) {
+        bool bytes = false, numbers = false;
+        for (size_t i = 0; i < world->rows; i++) {
+            const ll_value *v = &world->values[i * world->columns + c];
+            bytes = bytes || v->type == LL_BLOB;
+            for (uint32_t k = 0; v->type == LL_TEXT && k < v->size; k++)
+                bytes = bytes || (v->as.text[k] & 0x80);
+            numbers = numbers || v->type == LL_INTEGER || v->type == LL_FLOAT;
+        }
+        if (bytes && numbers)
+            return true;
+    }
+    return false;
+}
+
 static void as_columns(struct world *world)
 {
     ll_request *request = NULL;
@@ -86,8 +104,12 @@ static void as_columns(struct world *world)
     ll_sql sql = {.text = "SELECT * FROM t", .size = LL_NUL_TERMINATED, .flags = LL_SQL_COLUMNS};
     ll_status status = ll_conn_submit(world->conn, &sql, NULL, &request);
     T_CHECK(fuzz_wait(&world->w, status, request) == LL_OK);
-    T_CHECK(ll_arrow_stream_of(request, &stream) == LL_OK);
+    status = ll_arrow_stream_of(request, &stream);
     ll_request_unref(request);
+    if (status != LL_OK) {
+        T_CHECK(status == LL_EINVAL && bytes_are_mixed(world));
+        return;
+    }
     T_EQUAL(stream.get_schema(&stream, &schema), 0);
     T_EQUAL(schema.n_children, world->columns);
     int64_t rows = 0;

@@ -5,6 +5,7 @@
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
+#   tools/build.sh fuzz     clang's libFuzzer with the sanitizers: only the fuzz targets (tools/fuzz.sh runs them)
 #   tools/build.sh bench    what is measured: as released, with the programs of bench/c; no tests
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,14 +13,17 @@ cd "$(dirname "$0")/.."
 name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
+targets=
 case $name in
 plain) options="-Dpython=enabled" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
+fuzz) all="-Dtests=true" compiler=clang targets=fuzz
+    options="-Dfuzz=true -Dlibrary=false -Db_lundef=false -Db_sanitize=address,undefined --buildtype=debugoptimized -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer\ -fsanitize=fuzzer-no-link" ;;
 bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -42,4 +46,5 @@ if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
     }
     echo "$wanted" >"$dir/options"
 fi
-meson compile -C "$dir" -j "${JOBS:-2}"
+# shellcheck disable=SC2086 # a list
+meson compile -C "$dir" -j "${JOBS:-2}" $targets
