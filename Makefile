@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase bench-venv venv clean
+.PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase crash fuzz soak bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -53,6 +53,15 @@ bench-showcase: venv ## the showcase server beside the same one with sqlite3 on 
 
 bench-venv:
 	tools/venv.sh bench
+
+crash: ## power cuts, failing disks, kill -9: the long form (ROUNDS=500: ten minutes)
+	tools/crash.sh
+
+fuzz: ## each fuzz target for a minute, with libFuzzer (SECONDS_EACH=60)
+	tools/fuzz.sh
+
+soak: ## an hour of mixed load with faults (MINUTES=60); the report lands in build/soak/
+	tools/soak.sh
 
 venv: ## leave .venv with looplite and the test extra installed
 	tools/venv.sh install

@@ -6,6 +6,7 @@
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
 #   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, its calls into CPython can be made to fail
+#   tools/build.sh fuzz     clang's libFuzzer with the sanitizers: only the fuzz targets (tools/fuzz.sh runs them)
 #   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +14,7 @@ cd "$(dirname "$0")/.."
 name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
+targets=
 case $name in
 plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
@@ -22,9 +24,11 @@ ext)
     all="" options="-Dpython=enabled -Dlibrary=false -Dcapi_faults=true -Db_sanitize=address,undefined -Db_lundef=false --optimization=1"
     options="$options -Dc_args=-fno-sanitize-recover=all\\ -fno-omit-frame-pointer -Dpython.platlibdir=$PWD/build/ext/site"
     ;;
+fuzz) all="-Dtests=true" compiler=clang targets=fuzz
+    options="-Dfuzz=true -Dlibrary=false -Db_lundef=false -Db_sanitize=address,undefined --buildtype=debugoptimized -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer\ -fsanitize=fuzzer-no-link" ;;
 bench) all="-Dexamples=true" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -48,5 +52,6 @@ if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
     }
     echo "$wanted" >"$dir/options"
 fi
-meson compile -C "$dir" -j "${JOBS:-2}"
+# shellcheck disable=SC2086 # a list
+meson compile -C "$dir" -j "${JOBS:-2}" $targets
 [ "$name" != ext ] || meson install -C "$dir" --quiet --no-rebuild --only-changed --tags runtime,python-runtime

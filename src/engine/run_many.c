@@ -67,12 +67,14 @@ static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
     return rc;
 }
 
-/* `stmt`: NULL if it could not be had. */
-static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before)
+/* `stmt`: NULL if it could not be had. `released`: it was the end of the savepoint that failed. Outside a transaction
+ * that is a COMMIT, of which nobody knows after an I/O error whether it has reached the disk. */
+static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before,
+                        bool released)
 {
     /* OR FAIL keeps what the failing row has done; after an I/O error nobody knows. */
-    bool changed = lli_db_total_changes(&conn->db) != before ||
-                   (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
+    bool doubtful = (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
+    bool changed = lli_db_total_changes(&conn->db) != before || doubtful;
     if (stmt)
         lli_stmt_give(&conn->db.cache, stmt);
     bool atomic = request->in.many.many.atomic;
@@ -80,7 +82,7 @@ static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stm
     if (rc != SQLITE_OK)
         lli_run_text(conn, "ROLLBACK"); /* the only thing left that takes the rows back */
     if (atomic) {
-        request->outcome = LL_NOT_APPLIED;
+        request->outcome = released && doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
         request->changes = 0;
     } else {
         request->outcome = request->progress > 0 || changed ? LL_UNKNOWN : LL_NOT_APPLIED;
@@ -118,7 +120,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
             lli_error_done(&request->error);
             return LLI_RUN_PARK;
         }
-        many_failed(conn, request, NULL, before);
+        many_failed(conn, request, NULL, before, false);
         return LLI_RUN_DONE;
     }
     request->read_only = stmt->read_only;
@@ -131,7 +133,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
     if (stop != LLI_STOP_NONE) { /* taken up again after a lock, but stopped meanwhile */
         lli_request_set_stopped(request, stop, request->progress > 0);
-        many_failed(conn, request, stmt, before);
+        many_failed(conn, request, stmt, before, false);
         return LLI_RUN_DONE;
     }
     bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
@@ -160,7 +162,8 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     }
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
     lli_tally_forget(conn);
-    if (rc == SQLITE_DONE) {
+    bool released = rc == SQLITE_DONE;
+    if (released) {
         rc = end_savepoint(conn, request, false);
         if (rc == SQLITE_OK) {
             lli_stmt_give(&conn->db.cache, stmt);
@@ -177,7 +180,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     }
     if (request->error.pub.status == LL_OK)
         lli_run_fail(conn, request, rc, false);
-    many_failed(conn, request, stmt, before);
+    many_failed(conn, request, stmt, before, released);
     return LLI_RUN_DONE;
 }
 

@@ -352,6 +352,8 @@ static void *worker_main(void *arg)
             break;
     }
     crew->threads--;
+    if (crew->stopping) /* one that waits beside a connection that was parked does not linger */
+        lli_cond_broadcast(&crew->work);
     bool orphaned = crew->orphaned;
     /* Whoever leaves joins the one that left before, so at most one thread waits to be joined. */
     struct lli_node *before = lli_list_pop(&crew->left);

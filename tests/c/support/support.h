@@ -52,8 +52,11 @@ int t_teardown(void **state);
 #define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (char[]){#f})
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
-/* The group's name: the file's without folders and ending. Prepares the process, too. */
+/* The group's name: the file's without folders and ending. Prepares the process, too. NULL: what it was. */
 const char *t_group(const char *file);
+
+/* From now on a failure prints what it is and ends the process, which is a child. */
+void t_failing_ends_the_process(void);
 
 /* Fails the test, with words. */
 void t_fail(const char *file, int line, const char *format, ...)
