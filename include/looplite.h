@@ -47,6 +47,7 @@
 #include <looplite/adk.h>
 #include <looplite/arrow.h>
 #include <looplite/base.h>
+#include <looplite/blob.h>
 #include <looplite/conn.h>
 #include <looplite/cursor.h>
 #include <looplite/engine.h>

@@ -94,6 +94,7 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_mutex_init(&conn->mu);
     lli_cond_init(&conn->poked);
     lli_list_init(&conn->queue);
+    lli_list_init(&conn->residents);
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
     conn->seat.conn = conn->turns.conn = conn;
@@ -122,6 +123,7 @@ void lli_conn_unref(ll_conn *conn)
         return;
     assert(conn->seat.count == 0 && conn->turns.count == 0);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
+    assert(lli_list_empty(&conn->residents));
     if (conn->tenant.landlord)
         conn->tenant.landlord->gone(conn->tenant.arg);
     if (conn->adopt.release)

@@ -46,8 +46,9 @@ struct ll_conn {
 
     /* under mu */
     lli_mutex mu;
-    lli_cond poked;        /* with mu: wakes a nap */
-    struct lli_list queue; /* of ll_request.queue_node */
+    lli_cond poked;            /* with mu: wakes a nap */
+    struct lli_list queue;     /* of ll_request.queue_node */
+    struct lli_list residents; /* of lli_resident.node */
     enum lli_conn_mode mode;
     ll_request *current;    /* what runs, for interrupt and naps; no reference of its own */
     bool unpark_pending;    /* a wake-up came before the connection was parked */
@@ -226,10 +227,10 @@ bool lli_own_lock(ll_conn *conn, enum lli_op op);
 void lli_own_unlock(ll_conn *conn);
 /* A worker, before a request: lets those have the connection who ask for it from outside. */
 void lli_own_lend(ll_conn *conn, const ll_request *request);
-/* Not in the middle of one that may roll back to a savepoint of its own. */
+/* Not in the middle of one that has begun something: rolling back to its savepoint would take back the others' work. */
 static inline bool lli_own_may_lend(const ll_request *request)
 {
-    return !request->savepoint;
+    return !request->midway;
 }
 /* Before the handle goes: until nobody from outside is in ll_conn_enter() or behind it. */
 void lli_own_wait_outside(ll_conn *conn);

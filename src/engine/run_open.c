@@ -11,6 +11,7 @@
 #include "db/sqlerror.h"
 #include "db/vfs_shim.h"
 #include "engine/facts.h"
+#include "engine/resident.h"
 #include "engine/run.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
@@ -149,6 +150,9 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     lli_tally_leave(conn);
     while ((node = lli_list_first(&conn->streams)) != NULL)
         lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node), "the connection was closed");
+    if (conn->db.handle)
+        lli_run_arm(conn, request, false, true); /* what is written to a blob is committed */
+    (void)lli_resident_cut(conn, "the connection was closed");
     while ((node = lli_list_pop(&conn->prepared)) != NULL)
         LLI_CONTAINER_OF(node, ll_stmt, node)->pinned = NULL;
     if (conn->db.handle) {

@@ -1,0 +1,181 @@
+/* Every allocation, thread start and VFS call fails once, in turn, while a program uses what stands on the handle itself:
+ * blobs.
+ *
+ * Each step either works or gives a documented error; nothing may crash, hang or leak, and the file is whole. What a
+ * scenario has to promise beyond that it checks itself. */
+#include "support/support.h"
+
+#include "base/fault.h"
+
+#include <unistd.h>
+
+struct run {
+    const char *path;
+    ll_engine *engine;
+    ll_conn *conn;
+    enum lli_fault_kind kind;
+    unsigned long nth;
+    size_t errors;
+};
+
+typedef void scenario_fn(struct run *run);
+
+#define BAD(run, format, ...) \
+    t_fail(__FILE__, __LINE__, "fault %d, %lu: " format, (int)(run)->kind, (run)->nth, __VA_ARGS__)
+
+/* Whether a step may end like this. */
+static bool may_be(struct run *run, ll_status status, int sqlite_code, const char *step,
+                   const char *message)
+{
+    bool ok = status == LL_OK;
+    if (status == LL_ECLOSED)
+        ok = run->errors > 0;
+    else if (status == LL_ENOMEM || status == LL_ESYS)
+        ok = run->kind != LLI_FAULT_VFS;
+    else if (status == LL_ESQL || status == LL_EBUSY)
+        ok = sqlite_code != 0 && (sqlite_code & 0xff) != SQLITE_MISUSE &&
+             (sqlite_code & 0xff) != SQLITE_CORRUPT && (sqlite_code & 0xff) != SQLITE_INTERRUPT;
+    if (!ok)
+        BAD(run, "%s gave %s (%d): %s", step, ll_status_name(status), sqlite_code, message);
+    if (status != LL_OK) {
+        run->errors++;
+        if (!lli_fault_fired())
+            BAD(run, "%s gave %s before any fault: %s", step, ll_status_name(status), message);
+    }
+    return status == LL_OK;
+}
+
+/* Waits for a step; true when it worked. The request is the caller's. */
+static bool step(struct run *run, const char *name, ll_status submitted, ll_request **request)
+{
+    if (submitted < 0) {
+        T_CHECK(*request == NULL);
+        return may_be(run, submitted, 0, name, ll_last_error());
+    }
+    if (submitted == LL_PENDING && ll_request_wait(*request) != LL_OK)
+        T_CHECK(ll_request_is_done(*request));
+    const ll_error *error = ll_request_error(*request);
+    return may_be(run, error->status, error->sqlite_code, name, error->message);
+}
+
+static void finish(ll_request **request)
+{
+    ll_request_unref(*request);
+    *request = NULL;
+}
+
+static bool exec(struct run *run, const char *sql)
+{
+    ll_request *request = NULL;
+    bool fine = step(run, sql, ll_exec(run->conn, sql, NULL, 0, NULL, &request), &request);
+    finish(&request);
+    return fine;
+}
+
+/* ---- the scenarios ------------------------------------------------------------------------------ */
+
+static void use_blob(struct run *run)
+{
+    ll_request *request = NULL;
+    ll_blob_place place = {.table = "t", .column = "data", .rowid = 1, .writable = true};
+    step(run, "open", ll_blob_open(run->conn, &place, NULL, &request), &request);
+    ll_blob_handle *blob = ll_request_take_blob(request);
+    finish(&request);
+    if (!blob)
+        return;
+    step(run, "write", ll_blob_write(blob, 100, "written", 7, NULL, &request), &request);
+    bool written = request && ll_request_outcome(request) == LL_APPLIED;
+    bool not = !request || ll_request_outcome(request) == LL_NOT_APPLIED;
+    finish(&request);
+    if (step(run, "read", ll_blob_read(blob, 100, 7, NULL, &request), &request) && written)
+        T_CHECK(memcmp(ll_request_bytes(request, NULL), "written", 7) == 0);
+    finish(&request);
+    bool closed = step(run, "close", ll_blob_close(blob, NULL, &request), &request);
+    bool told = request && ll_request_outcome(request) == LL_APPLIED;
+    finish(&request);
+    ll_blob_free(blob);
+    exec(run, "CREATE TABLE IF NOT EXISTS behind(x)"); /* the lock is free again */
+    static const char there[] = "SELECT substr(data, 101, 7) = CAST('written' AS BLOB) FROM t";
+    if (written && closed && told && t_file_int(run->path, there) != 1)
+        BAD(run, "%s", "what was written and closed is not there");
+    if (not &&t_file_int(run->path, there) != 0)
+        BAD(run, "%s", "what was not written is there");
+    step(run, "reopen", ll_blob_open(run->conn, &place, NULL, &request), &request);
+    finish(&request); /* with the handle that nobody took */
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------- */
+
+static void program(struct run *run, scenario_fn *scenario)
+{
+    static const char *const pragmas[] = {"synchronous=OFF", NULL};
+    ll_open_options options = {.pragmas = pragmas, .busy_timeout_ns = 50 * T_MS};
+    ll_request *request = NULL;
+    if (!may_be(run, ll_engine_new(NULL, &run->engine), 0, "engine", ll_last_error()))
+        return;
+    step(run, "open", ll_conn_open(run->engine, run->path, &options, NULL, &run->conn, &request),
+         &request);
+    finish(&request);
+    if (run->conn) {
+        scenario(run);
+        step(run, "close", ll_conn_close(run->conn, NULL, &request), &request);
+        finish(&request);
+        ll_conn_unref(run->conn);
+    }
+    ll_engine_free(run->engine);
+}
+
+static void fail_each_once(t_env *t, enum lli_fault_kind kind, scenario_fn *scenario,
+                           const char *schema, unsigned long least)
+{
+    unsigned long stride = getenv("LL_TEST_SLOW") ? 7 : 1, nth = 0;
+    for (bool fired = true; fired;) {
+        nth += nth < 20 ? 1 : stride;
+        char path[600];
+        snprintf(path, sizeof path, "%s/f%d-%lu", t->dir, (int)kind, nth);
+        struct run run = {.path = path, .kind = kind, .nth = nth};
+        t_file_sql(path, schema);
+        size_t before = ll_live_objects();
+        alarm(0);
+        t_watchdog();
+        lli_fault_arm(kind, nth);
+        program(&run, scenario);
+        fired = lli_fault_fired();
+        lli_fault_disarm();
+        if (ll_live_objects() != before)
+            BAD(&run, "%zu objects leak", ll_live_objects() - before);
+        if (!fired && run.errors)
+            BAD(&run, "%s", "errors without a fault");
+        t_integrity(path);
+        static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+        for (size_t i = 0; i < 4; i++) {
+            char name[640];
+            snprintf(name, sizeof name, "%s%s", path, endings[i]);
+            unlink(name);
+        }
+    }
+    if (nth <= least)
+        t_fail(__FILE__, __LINE__, "only %lu calls were there to fail", nth - 1);
+}
+
+static void in_all_ways(t_env *t, scenario_fn *scenario, const char *schema)
+{
+    fail_each_once(t, LLI_FAULT_ALLOC, scenario, schema, 15);
+    fail_each_once(t, LLI_FAULT_THREAD, scenario, schema, 1);
+    fail_each_once(t, LLI_FAULT_VFS, scenario, schema, 15);
+}
+
+static void blobs(void **state)
+{
+    static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, data);"
+                                 "INSERT INTO t VALUES(1, zeroblob(20000))";
+    in_all_ways(*state, use_blob, schema);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T_TEST(blobs),
+    };
+    return T_RUN(tests);
+}
