@@ -55,6 +55,7 @@
 #include <looplite/pool.h>
 #include <looplite/request.h>
 #include <looplite/row.h>
+#include <looplite/serialize.h>
 #include <looplite/stats.h>
 #include <looplite/stmt.h>
 #include <looplite/txn.h>

@@ -150,7 +150,7 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     lli_tally_leave(conn);
     while ((node = lli_list_first(&conn->streams)) != NULL)
         lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node), "the connection was closed");
-    if (conn->db.handle)
+    if (lli_resident_any(conn))
         lli_run_arm(conn, request, false, true); /* what is written to a blob is committed */
     (void)lli_resident_cut(conn, "the connection was closed");
     while ((node = lli_list_pop(&conn->prepared)) != NULL)

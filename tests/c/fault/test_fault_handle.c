@@ -1,5 +1,5 @@
 /* Every allocation, thread start and VFS call fails once, in turn, while a program uses what stands on the handle itself:
- * blobs.
+ * blobs, serializing.
  *
  * Each step either works or gives a documented error; nothing may crash, hang or leak, and the file is whole. What a
  * scenario has to promise beyond that it checks itself. */
@@ -104,6 +104,20 @@ static void use_blob(struct run *run)
     finish(&request); /* with the handle that nobody took */
 }
 
+static void use_serialize(struct run *run)
+{
+    ll_request *request = NULL, *back = NULL;
+    if (step(run, "serialize", ll_serialize(run->conn, NULL, NULL, &request), &request)) {
+        size_t size;
+        const void *bytes = ll_request_bytes(request, &size);
+        step(run, "deserialize", ll_deserialize(run->conn, NULL, bytes, size, 0, NULL, &back),
+             &back);
+        finish(&back);
+    }
+    finish(&request);
+    exec(run, "SELECT count(*) FROM t");
+}
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 static void program(struct run *run, scenario_fn *scenario)
@@ -172,10 +186,18 @@ static void blobs(void **state)
     in_all_ways(*state, use_blob, schema);
 }
 
+static void serializing(void **state)
+{
+    static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, data);"
+                                 "INSERT INTO t VALUES(1, randomblob(20000))";
+    in_all_ways(*state, use_serialize, schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(blobs),
+        T_TEST(serializing),
     };
     return T_RUN(tests);
 }
