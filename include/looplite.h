@@ -51,6 +51,7 @@
 #include <looplite/conn.h>
 #include <looplite/cursor.h>
 #include <looplite/engine.h>
+#include <looplite/func.h>
 #include <looplite/info.h>
 #include <looplite/pool.h>
 #include <looplite/request.h>

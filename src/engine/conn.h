@@ -22,7 +22,9 @@ enum lli_conn_mode {
 };
 
 enum {
-    LLI_OWN_TOUCHED = 1u << 30, /* in own_code: somebody else has used the handle */
+    LLI_OWN_HOOKED = 1u << 29,  /* in own_code: ll_hooks_set() has set some */
+    LLI_OWN_TOUCHED = 1u << 30, /* ... somebody else has used the handle */
+    LLI_OWN_HOOKS = LL_OWN_HOOKS | LLI_OWN_HOOKED,
     LLI_OWN_ANYTHING = LL_OWN_COLLATIONS | LL_OWN_AUTHORIZER | LL_OWN_TRACE | LL_OWN_PROGRESS
 };
 

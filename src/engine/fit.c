@@ -106,12 +106,12 @@ static bool see_function(void *arg, int number, sqlite3_stmt *row)
     return true;
 }
 
-/* Whether nobody can have registered a function that is not told of. */
+/* Whether nobody has registered a function. On a handle of ours only ll_function_create() can, or what is told of. */
 static int learn_functions(ll_conn *conn)
 {
     struct functions functions = {.tally = conn->tally != NULL};
     if (!conn->db.adopted) {
-        conn->fit.clean = true;
+        conn->fit.clean = !lli_udf_any(&conn->db.udfs);
         return SQLITE_OK;
     }
     int rc = ask(conn, "PRAGMA function_list;", see_function, &functions);

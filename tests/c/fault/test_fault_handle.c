@@ -1,5 +1,5 @@
 /* Every allocation, thread start and VFS call fails once, in turn, while a program uses what stands on the handle itself:
- * blobs, serializing.
+ * blobs, serializing, functions.
  *
  * Each step either works or gives a documented error; nothing may crash, hang or leak, and the file is whole. What a
  * scenario has to promise beyond that it checks itself. */
@@ -118,6 +118,56 @@ static void use_serialize(struct run *run)
     exec(run, "SELECT count(*) FROM t");
 }
 
+static size_t destroyed;
+
+static void destroy(void *user)
+{
+    (void)user;
+    __atomic_add_fetch(&destroyed, 1, __ATOMIC_SEQ_CST);
+}
+
+static void twice(ll_context *context, const ll_value *args, size_t count)
+{
+    (void)count;
+    ll_value result = ll_integer(2 * args[0].as.integer);
+    ll_context_result(context, &result);
+}
+
+static int compare(void *user, const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    (void)user;
+    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+    return order != 0 ? order : (int)a_size - (int)b_size;
+}
+
+static void on_rollback(void *user)
+{
+    (void)user;
+}
+
+/* Each `user` is given back once, whatever has failed. */
+static void use_functions(struct run *run)
+{
+    ll_request *request = NULL;
+    ll_function function = {.name = "twice", .args = 1, .call = twice, .destroy = destroy};
+    ll_collation collation = {.name = "bytes", .compare = compare, .destroy = destroy};
+    ll_hooks hooks = {.rollback = on_rollback, .destroy = destroy};
+    destroyed = 0;
+    bool f = step(run, "function", ll_function_create(run->conn, &function, NULL, &request),
+                  &request);
+    finish(&request);
+    bool c = step(run, "collation", ll_collation_create(run->conn, &collation, NULL, &request),
+                  &request);
+    finish(&request);
+    bool h = step(run, "hooks", ll_hooks_set(run->conn, &hooks, NULL, &request), &request);
+    finish(&request);
+    size_t failed = (size_t)!f + (size_t)!c + (size_t)!h;
+    if (__atomic_load_n(&destroyed, __ATOMIC_SEQ_CST) != failed)
+        BAD(run, "%zu failed, and %zu were given back", failed, destroyed);
+    if (f && c)
+        exec(run, "SELECT twice(id) FROM t ORDER BY data COLLATE bytes");
+}
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 static void program(struct run *run, scenario_fn *scenario)
@@ -156,6 +206,8 @@ static void fail_each_once(t_env *t, enum lli_fault_kind kind, scenario_fn *scen
         program(&run, scenario);
         fired = lli_fault_fired();
         lli_fault_disarm();
+        if (scenario == use_functions && run.conn && destroyed != 3)
+            BAD(&run, "%zu of 3 were given back", destroyed);
         if (ll_live_objects() != before)
             BAD(&run, "%zu objects leak", ll_live_objects() - before);
         if (!fired && run.errors)
@@ -193,11 +245,19 @@ static void serializing(void **state)
     in_all_ways(*state, use_serialize, schema);
 }
 
+static void functions(void **state)
+{
+    static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, data);"
+                                 "INSERT INTO t VALUES(1, 'b'), (2, 'a')";
+    in_all_ways(*state, use_functions, schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(blobs),
         T_TEST(serializing),
+        T_TEST(functions),
     };
     return T_RUN(tests);
 }
