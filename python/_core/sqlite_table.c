@@ -48,7 +48,8 @@ static const sqlite3_api_routines *routines;
 #define SAME(X, since, name) X(since, name, name)
 /* clang-format off */
 #define ROUTINES(X)                                                                               \
-    SAME(X, 0, auto_extension) SAME(X, 0, backup_finish) SAME(X, 0, backup_init)                  \
+    SAME(X, 0, aggregate_context) SAME(X, 0, auto_extension) SAME(X, 0, backup_finish)            \
+    SAME(X, 0, backup_init)                                                                       \
     SAME(X, 0, backup_pagecount) SAME(X, 0, backup_remaining) SAME(X, 0, backup_step)             \
     SAME(X, 0, bind_blob) SAME(X, 0, bind_blob64) SAME(X, 0, bind_double) SAME(X, 0, bind_int)    \
     SAME(X, 0, bind_int64) SAME(X, 0, bind_null) SAME(X, 0, bind_parameter_count)                 \

@@ -34,10 +34,14 @@
  * of 1 / 10 / 100 MB took 0.15 / 14 / 245 ms, since its overflow pages are read to be freed. `overwrites` says
  * that this may happen.
  *
- * No state, no allocation: any thread. */
+ * A function of the program's own counts as one on the list if the program has declared it to be short
+ * (LL_FUNCTION_ON_LOOP); `own` says that there is one.
+ *
+ * No state, no allocation: the connection's owner. */
 #include "db/bounded.h"
 
 #include "db/opcodes.h"
+#include "db/udf.h"
 
 #include <string.h>
 #include <strings.h>
@@ -126,6 +130,15 @@ static bool asks(const char *call)
     return false;
 }
 
+/* P4 of a call: whether it is of a function that takes no time. */
+static bool is_cheap(struct lli_judge *judge, const char *call)
+{
+    if (LLI_LIKELY(!judge->udfs) || !lli_udf_is_quick(judge->udfs, call))
+        return lli_function_is_cheap(call);
+    judge->program.own = true;
+    return true;
+}
+
 /* What is called and compared with, in the program and in its triggers. */
 static void note_code(struct lli_judge *judge, const struct lli_opcode *opcode,
                       const struct lli_vdbe_op *op)
@@ -140,7 +153,7 @@ static void note_code(struct lli_judge *judge, const struct lli_opcode *opcode,
     }
     if (opcode->flags & LLI_OP_CALLS) {
         program->asks = program->asks || asks(op->p4);
-        program->foreign = program->foreign || !lli_function_is_cheap(op->p4);
+        program->foreign = program->foreign || !is_cheap(judge, op->p4);
     }
     if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||
         ((opcode->flags & LLI_OP_KEYED) && !lli_key_is_own(op->p4)))
@@ -165,7 +178,7 @@ void lli_judge_add(struct lli_judge *judge, const struct lli_vdbe_op *op)
         if (opcode->flags & LLI_OP_CALLS) {
             if (judge->program.calls < UINT16_MAX)
                 judge->program.calls++;
-            if (!lli_function_is_cheap(op->p4))
+            if (!is_cheap(judge, op->p4))
                 refuse(judge, LLI_HAS_FUNCTION);
         }
         if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||

@@ -333,6 +333,14 @@ ll_stmt *ll_request_take_stmt(ll_request *request)
     return stmt;
 }
 
+const void *ll_request_bytes(const ll_request *request, size_t *ret_size)
+{
+    bool done = ll_request_is_done(request);
+    if (ret_size)
+        *ret_size = done ? request->size : 0;
+    return done ? request->bytes : NULL;
+}
+
 void *ll_request_user(const ll_request *request)
 {
     return request ? request->user : NULL;
@@ -365,6 +373,10 @@ void ll_request_unref(ll_request *request)
     ll_stmt_free(request->stmt);
     ll_columns_unref(request->columns);
     lli_error_done(&request->error);
+    if (request->op == LLI_OP_TASK && request->in.task.ops->gone)
+        request->in.task.ops->gone(request);
+    if (request->free_bytes)
+        request->free_bytes(request->bytes);
     lli_arena_done(&request->arena);
     if (request->op == LLI_OP_NEXT)
         lli_stream_unref(request->in.cursor);

@@ -45,15 +45,15 @@ static int begin_savepoint(ll_conn *conn, ll_request *request)
         rc = get_ready(conn, release_text);
     if (rc == SQLITE_OK)
         rc = lli_run_text(conn, savepoint_text);
-    request->savepoint = rc == SQLITE_OK;
+    request->midway = rc == SQLITE_OK;
     return rc;
 }
 
 /* Ends the savepoint of an atomic run. `failed`: takes its rows back first. */
 static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
 {
-    if (!request->savepoint || !lli_db_in_transaction(&conn->db)) {
-        request->savepoint = false;
+    if (!request->midway || !lli_db_in_transaction(&conn->db)) {
+        request->midway = false;
         return SQLITE_OK;
     }
     conn->db.guard.committing = true; /* a stop may not tear this apart */
@@ -63,7 +63,7 @@ static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
     if (rc == SQLITE_OK)
         rc = lli_run_text(conn, release_text);
     if (rc == SQLITE_OK)
-        request->savepoint = false;
+        request->midway = false;
     return rc;
 }
 
@@ -144,7 +144,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
         return LLI_RUN_PARK;
     }
     int rc = lli_run_begin(conn, many->begin_before, stmt->kind);
-    if (rc == SQLITE_OK && many->atomic && !request->savepoint)
+    if (rc == SQLITE_OK && many->atomic && !request->midway)
         rc = begin_savepoint(conn, request);
     rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
     while (rc == SQLITE_DONE && stmt->raw && request->progress < many->rows) {
