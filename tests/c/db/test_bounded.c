@@ -462,6 +462,29 @@ static void judge_knows_own_tables(void **state)
                 .why == LLI_HAS_LOOP);
 }
 
+/* A row of a table WITHOUT ROWID is an entry of an index, counted as a change. Without SQLITE_ENABLE_PREUPDATE_HOOK nothing
+ * else tells an entry in the place of another from a new one than that its key was looked for. */
+static void judge_knows_replaced_entries(void **state)
+{
+    (void)state;
+    T_CHECK(JUDGE({"Init", .p2 = 3}, {"IdxInsert", .p1 = 1, .p5 = 1}, {"Halt"},
+                  {"Transaction", .p2 = 1}, {"Goto", .p2 = 1})
+                .overwrites);
+    T_CHECK(!JUDGE({"Init", .p2 = 5}, {"NoConflict", .p1 = 1, .p2 = 3}, {"Halt", .p1 = 1555},
+                   {"IdxInsert", .p1 = 1, .p5 = 1}, {"Halt"}, {"Transaction", .p2 = 1},
+                   {"Goto", .p2 = 1})
+                 .overwrites);
+    /* another key was looked for */
+    T_CHECK(JUDGE({"Init", .p2 = 5}, {"NoConflict", .p1 = 2, .p2 = 3}, {"Halt", .p1 = 2067},
+                  {"IdxInsert", .p1 = 1, .p5 = 1}, {"Halt"}, {"Transaction", .p2 = 1},
+                  {"Goto", .p2 = 1})
+                .overwrites);
+    /* an index beside the table */
+    T_CHECK(!JUDGE({"Init", .p2 = 3}, {"IdxInsert", .p1 = 1}, {"Halt"}, {"Transaction", .p2 = 1},
+                   {"Goto", .p2 = 1})
+                 .overwrites);
+}
+
 static void judge_reads_names(void **state)
 {
     (void)state;
@@ -680,6 +703,7 @@ int main(void)
         T_TEST(what_cannot_be_explained),
         T_TEST(judge_knows_loops),
         T_TEST(judge_knows_own_tables),
+        T_TEST(judge_knows_replaced_entries),
         T_TEST(judge_reads_names),
         T_TEST(schema_change_changes_the_verdict),
         T_TEST(trigger_makes_a_delete_unbounded),
