@@ -10,6 +10,8 @@ export PYTHON JOBS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase crash fuzz soak bench-venv venv clean
+# What a new package needs to be seen: minutes each, and downloads.
+.PHONY: sdist wheels wheels-test test-sqlite test-hosts
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -39,6 +41,22 @@ docs: ## the documentation site, into build/site/index.html
 
 dependents: venv ## other projects' own tests, with aiosqlite and with looplite in its place (an hour)
 	.venv/bin/python tests/dependents/run.py
+
+sdist: venv ## the source archive, in dist/
+	.venv/bin/python -m pip install --quiet build
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m build --sdist --no-isolation
+
+wheels: ## the source archive and manylinux and musllinux wheels, x86-64 and aarch64, in dist/ (20 minutes)
+	$(PYTHON) tools/wheels.py
+
+wheels-test: ## the wheels for this machine from dist/, installed and tested where there is no compiler
+	tools/wheels_test.sh
+
+test-sqlite: ## the tests against the oldest SQLite, the newest and two between (half an hour)
+	tools/test_sqlite.sh
+
+test-hosts: ## Python tests in interpreters whose SQLite is static and hidden
+	tools/test_hosts.sh
 
 bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others (20 minutes)
 	.venv/bin/python bench/run.py

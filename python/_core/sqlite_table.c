@@ -25,7 +25,7 @@
  *      thread, when sqlite3.connect(":memory:") opens a database. Two copies of one version have the
  *      same source id, so only this tells them apart. It comes before c., which cannot be undone.
  *
- * Without any, importing fails and says what was tried. */
+ * Without any, importing fails and says what was tried and what to do (docs/design/packages.md). */
 #define SQLITE_CORE 1 /* sqlite3ext.h: the struct only, no macros in place of the functions */
 #include "sqlite_table.h"
 #include "state.h"
@@ -355,7 +355,10 @@ int lp_sqlite_table_fill(lp_state *st)
         if (all)
             PyErr_Format(
                 PyExc_ImportError,
-                "looplite cannot find the SQLite that this Python's sqlite3 module uses (%U)", all);
+                "looplite cannot reach the SQLite of this Python's sqlite3 module (%U): use a Python whose "
+                "sqlite3 module is linked with a shared SQLite of 3.34.1 or newer, or which has "
+                "sqlite3.Connection.enable_load_extension",
+                all);
         Py_XDECREF(separator);
         Py_XDECREF(all);
     }

@@ -49,7 +49,8 @@
 enum {
     /* Eight doublings make 64 MB of 256 KB: 30 ms in a case that somebody has to build on purpose. */
     MAX_CONCATS = 8,
-    P5_IS_UPDATE = 0x04 /* OPFLAG_ISUPDATE of Insert and IdxInsert */
+    P5_IS_CHANGE = 0x01, /* OPFLAG_NCHANGE: counted as a changed row */
+    P5_IS_UPDATE = 0x04  /* OPFLAG_ISUPDATE of Insert and IdxInsert */
 };
 
 static void refuse(struct lli_judge *judge, enum lli_unbounded why)
@@ -93,7 +94,9 @@ static void note_facts(struct lli_judge *judge, const struct lli_vdbe_op *op)
 }
 
 /* Whether a stored row may be freed or replaced. A plain INSERT that gives a rowid looks whether it is
- * there and halts, or goes elsewhere, when it is; a REPLACE goes on. */
+ * there and halts, or goes elsewhere, when it is; a REPLACE goes on. In a table WITHOUT ROWID the row is an entry of
+ * an index. An INSERT looks for its key before; an UPDATE that keeps the key, and a REPLACE, put it in the place of
+ * the old one without a word: only where SQLite was built with SQLITE_ENABLE_PREUPDATE_HOOK it says that it updates. */
 static void note_overwrites(struct lli_judge *judge, const struct lli_vdbe_op *op)
 {
     struct lli_program *program = &judge->program;
@@ -104,12 +107,17 @@ static void note_overwrites(struct lli_judge *judge, const struct lli_vdbe_op *o
     judge->looked_at = 0;
     if (strcmp(name, "NotExists") == 0 || strcmp(name, "NoConflict") == 0) {
         judge->looked_at = op->addr + 1;
+        if (name[2] == 'C' && op->p1 < 64)
+            judge->keys_looked_for |= UINT64_C(1) << op->p1;
         judge->looks_for_rowid = judge->looks_for_rowid || name[3] == 'E';
     } else if (strcmp(name, "MustBeInt") == 0) {
         judge->inserts_given = true;
     } else if (strcmp(name, "Insert") == 0 || strcmp(name, "IdxInsert") == 0) {
         judge->has_insert = true;
-        program->overwrites = program->overwrites || (op->p5 & P5_IS_UPDATE) != 0;
+        bool is_row = name[0] == 'I' && name[1] == 'd' && (op->p5 & P5_IS_CHANGE) != 0;
+        bool is_new = op->p1 < 64 && (judge->keys_looked_for & (UINT64_C(1) << op->p1)) != 0;
+        program->overwrites = program->overwrites || (op->p5 & P5_IS_UPDATE) != 0 ||
+                              (is_row && !is_new);
     } else if (strcmp(name, "Delete") == 0 || strcmp(name, "IdxDelete") == 0 ||
                strcmp(name, "Clear") == 0 || strcmp(name, "Program") == 0) {
         program->overwrites = true;

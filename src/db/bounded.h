@@ -70,6 +70,7 @@ struct lli_judge {
     bool in_sub; /* the rows are those of a trigger */
     int concats;
     bool has_insert, inserts_given, looks_for_rowid;
+    uint64_t keys_looked_for; /* cursors below 64 with a NoConflict */
     int looked_at; /* address behind a test whose "found" way is to be looked at; 0: none */
     struct lli_code {
         const struct lli_opcode *opcode;

@@ -302,6 +302,11 @@ const char *t_path(t_env *t, const char *name)
     return t_printf(t, "%s/%s", t->dir, name);
 }
 
+bool t_has(int version)
+{
+    return sqlite3_libversion_number() >= version;
+}
+
 sqlite3 *t_raw_open(const char *path)
 {
     sqlite3 *db = NULL;

@@ -68,6 +68,20 @@ void t_fail(const char *file, int line, const char *format, ...)
             t_fail(__FILE__, __LINE__, "not so: %s", #condition); \
     } while (0)
 
+/* Leaves the test out where SQLite is older than what it is about (sqlite3_libversion_number()). */
+enum {
+    T_HAS_RETURNING = 3035000, /* and ON CONFLICT DO UPDATE without a target */
+    T_HAS_MEMDB = 3036000,     /* databases in memory that are shared through the VFS memdb */
+    T_HAS_ARROWS = 3038000,    /* -> and ->>; the place of an error in the text */
+    T_HAS_DB_NAME = 3039000    /* sqlite3_db_name(): closing inside the call */
+};
+bool t_has(int version);
+#define T_NEEDS(version)     \
+    do {                     \
+        if (!t_has(version)) \
+            skip();          \
+    } while (0)
+
 /* The same for two integers and for two texts, saying both. */
 void t_equal_(long long got, long long expected, const char *what, const char *file, int line);
 #define T_EQUAL(got, expected) \
