@@ -36,12 +36,12 @@ class StaleError(ValueError):
 
 
 class Conversation(NamedTuple):
-    """A session as the service needs it: the three states apart, events as JSON texts."""
+    """A session as the service needs it: the three states apart, its events as a JSON array."""
 
     record: SessionRecord
     app_state: dict[str, Any]
     user_state: dict[str, Any]
-    events: list[str]
+    events: bytes
 
 
 class Deltas(NamedTuple):
