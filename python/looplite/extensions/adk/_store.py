@@ -83,6 +83,13 @@ class BaseAsyncADKStore(ABC, Generic[ConfigT]):
                 raise TypeError(
                     f'extension_config["adk"]: {key} must be {_KEYS[key]}, not {value!r}'
                 )
+        for key, value in (
+            *settings.items(),
+            ("session_table", session_table),
+            ("events_table", events_table),
+        ):
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{key} has a null character: {value!r}")
         layout = settings.get("layout")
         if layout not in (None, "columns", "document"):
             raise ValueError(

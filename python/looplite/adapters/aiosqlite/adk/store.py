@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Protocol, cast
 
 from looplite._core import AdkTables, Connection, Types
+from looplite.adapters.aiosqlite._text import statements
 from looplite.adapters.aiosqlite.adk.records import (
     Statement,
     actions_of_pickle,
@@ -300,9 +301,10 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
             await work.run(statement, values)
 
     async def create_tables(self) -> None:
-        async with _Work(self, "") as work:
+        async with _Work(self, "BEGIN IMMEDIATE") as work:
             tables = work.tables
-            await work.connection.executescript(tables.schema)
+            for statement in statements(tables.schema):
+                await work.connection.execute(statement)
             if self._owner_name is not None:
                 ((_, has_owner),) = await work.rows(Statement.FIND_LAYOUT, ())
                 if not has_owner:
