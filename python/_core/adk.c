@@ -432,8 +432,8 @@ static PyObject *tables_events_json(PyObject *self, PyObject *const *args, Py_ss
 {
     if (count != 2)
         return PyErr_Format(PyExc_TypeError, "takes rows and a function");
-    return lp_adk_events_json(args[0],
-                              ll_adk_get_layout(((tables *)self)->adk) == LL_ADK_DOCUMENT, args[1]);
+    return lp_adk_events_json(args[0], ll_adk_get_layout(((tables *)self)->adk) == LL_ADK_DOCUMENT,
+                              args[1]);
 }
 
 /* ---- times for the program --------------------------------------------------------------------- */

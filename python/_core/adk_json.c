@@ -323,12 +323,24 @@ static int add_document(struct text *text, const struct row *row)
     return add(text, "}", 1);
 }
 
-static const char *const column_names[COLUMNS] = {
-    "id",      "session_id",         "app_name",        "user_id",
-    "invocation_id", "timestamp",    "author",          "actions",
-    "long_running_tool_ids_json",    "branch",          "content",
-    "grounding_metadata",            "custom_metadata", "partial",
-    "turn_complete", "interrupted",  "error_code",      "error_message"};
+static const char *const column_names[COLUMNS] = {"id",
+                                                  "session_id",
+                                                  "app_name",
+                                                  "user_id",
+                                                  "invocation_id",
+                                                  "timestamp",
+                                                  "author",
+                                                  "actions",
+                                                  "long_running_tool_ids_json",
+                                                  "branch",
+                                                  "content",
+                                                  "grounding_metadata",
+                                                  "custom_metadata",
+                                                  "partial",
+                                                  "turn_complete",
+                                                  "interrupted",
+                                                  "error_code",
+                                                  "error_message"};
 static const char *const document_names[DOCUMENT + 1] = {
     "id", "session_id", "app_name", "user_id", "invocation_id", "timestamp", "event_data"};
 

@@ -103,8 +103,7 @@ static enum ended stay(lp_loop *loop)
     ll_engine *engine = loop->engine;
     struct lp_idle idle;
     if (!lp_idle_look(loop, &idle))
-        return loop->visible == LP_VISIBLE ? CALLED
-                                           : stay_blind(engine, lp_now_ns() + st->stay_ns);
+        return loop->visible == LP_VISIBLE ? CALLED : stay_blind(engine, lp_now_ns() + st->stay_ns);
     enum ended ended;
     int64_t until = lp_now_ns() + st->stay_idle_ns;
     Py_BEGIN_ALLOW_THREADS ended = stay_idle(engine, &idle, until);
@@ -115,7 +114,8 @@ static enum ended stay(lp_loop *loop)
 static enum ended stay_and_take(lp_call *call)
 {
     lp_loop *loop = call->loop;
-    ll_request *request = ll_request_ref(call->request); /* it keeps the engine, whoever ends that */
+    ll_request *request = ll_request_ref(
+        call->request); /* it keeps the engine, whoever ends that */
     ll_engine_spin_begin(loop->engine);
     enum ended ended = stay(loop);
     ll_request_unref(request);

@@ -207,7 +207,7 @@ typedef struct lp_state {
     uint64_t generation;        /* counts up in the child of a fork */
     PyObject *watch;            /* looplite.testing's: is told what is made and dropped; or NULL */
     int64_t stay_ns, stay_idle_ns; /* for how long a call stays for its answer (linger.c) */
-    int exiting;                /* the atexit hook has run: nothing is submitted any more */
+    int exiting;                   /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;

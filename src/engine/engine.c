@@ -328,7 +328,8 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     set_timer_again(engine);
     lli_pollset_drain_wake(&engine->pollset);
     if (atomic_load_explicit(&engine->spinning, memory_order_relaxed))
-        atomic_store(&engine->spinning, false); /* before it is looked what has finished, as above */
+        atomic_store(&engine->spinning,
+                     false); /* before it is looked what has finished, as above */
     size_t count = 0;
     ll_request *request = take_finished(engine);
     if (request)

@@ -1,7 +1,8 @@
 """What the helpers ask of a connection, and what they share.
 
 They need no more than looplite's and aiosqlite's connections have in common, so both serve, and
-whatever wraps them; sessions of a pool, which are none, have session.py. Rows are those of the connection: what its `row_factory` makes of them.
+whatever wraps them; sessions of a pool, which are no connections, have session.py. Rows are those
+of the connection: what its `row_factory` makes of them.
 """
 
 from __future__ import annotations

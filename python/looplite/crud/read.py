@@ -122,9 +122,7 @@ def stream(
     db: AiosqliteDriver, sql: str, params: Parameters = (), batch_size: int = 1000
 ) -> RowStream: ...
 @overload
-def stream(
-    db: Database, sql: str, params: Parameters = (), batch_size: int = 1000
-) -> Stream: ...
+def stream(db: Database, sql: str, params: Parameters = (), batch_size: int = 1000) -> Stream: ...
 def stream(
     db: Handle, sql: str, params: Parameters = (), batch_size: int = 1000
 ) -> Stream | RowStream:

@@ -169,12 +169,9 @@ static void ends_while_it_spins(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(the_descriptor_is_left_alone),
-        T_TEST(it_is_told_when_the_loop_goes_to_sleep),
-        T_TEST(waiting_goes_to_sleep),
-        T_TEST(deadlines_wake_it_all_the_same),
-        T_TEST(no_wake_up_is_lost),
-        T_TEST(ends_while_it_spins),
+        T_TEST(the_descriptor_is_left_alone), T_TEST(it_is_told_when_the_loop_goes_to_sleep),
+        T_TEST(waiting_goes_to_sleep),        T_TEST(deadlines_wake_it_all_the_same),
+        T_TEST(no_wake_up_is_lost),           T_TEST(ends_while_it_spins),
     };
     return T_RUN(tests);
 }

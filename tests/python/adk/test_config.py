@@ -114,7 +114,9 @@ def test_where_writes_cannot_be_shared(tmp_path: Path, settings: dict[str, Any])
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", ['x"; DROP TABLE victim; --', "x'); DELETE FROM victim; --", "main.x"])
+@pytest.mark.parametrize(
+    "name", ['x"; DROP TABLE victim; --', "x'); DELETE FROM victim; --", "main.x"]
+)
 @pytest.mark.parametrize(
     "key", ["session_table", "events_table", "app_state_table", "user_state_table"]
 )
@@ -175,7 +177,9 @@ def test_tables_are_created_by_many_at_a_time(tmp_path: Path) -> None:
         configs = [
             AiosqliteConfig(
                 connection_config={"database": tmp_path / "a.db"},
-                extension_config={"adk": {"owner_id_column": "account INTEGER"} if with_owner else {}},
+                extension_config={
+                    "adk": {"owner_id_column": "account INTEGER"} if with_owner else {}
+                },
             )
             for with_owner in (False, True, True, True, True, True)
         ]

@@ -1,6 +1,4 @@
-"""A session's events as one JSON array (`AdkTables.events_json`), and how google-adk's are read from
-it.
-"""
+"""A session's events as one JSON array (`AdkTables.events_json`), and google-adk's events of it."""
 
 from __future__ import annotations
 
@@ -36,10 +34,10 @@ def row(**parts: Any) -> tuple[Any, ...]:
     """A row of the table with columns."""
     values = {
         "id": "e1", "session_id": "s1", "app_name": "app", "user_id": "ann", "invocation_id": "i1",
-        "timestamp": JULIAN, "author": "agent", "actions": b"{}", "long_running_tool_ids_json": None,
-        "branch": None, "content": None, "grounding_metadata": None, "custom_metadata": None,
-        "partial": None, "turn_complete": None, "interrupted": None, "error_code": None,
-        "error_message": None,
+        "timestamp": JULIAN, "author": "agent", "actions": b"{}",
+        "long_running_tool_ids_json": None, "branch": None, "content": None,
+        "grounding_metadata": None, "custom_metadata": None, "partial": None,
+        "turn_complete": None, "interrupted": None, "error_code": None, "error_message": None,
     }  # fmt: skip
     assert values.keys() >= parts.keys()
     return tuple({**values, **parts}.values())
@@ -81,7 +79,7 @@ def test_a_column_is_a_member_and_null_is_none() -> None:
             turn_complete=1,
             interrupted=0,
             error_code="E",
-            error_message='it\'s "\\\n\x00\x1f\x7f\u20ac\U0001f600',
+            error_message="it's \"\\\n\x00\x1f\x7f\u20ac\U0001f600",
         )
     )
     assert most == {
@@ -96,7 +94,7 @@ def test_a_column_is_a_member_and_null_is_none() -> None:
         "turn_complete": True,
         "interrupted": False,
         "error_code": "E",
-        "error_message": 'it\'s "\\\n\x00\x1f\x7f\u20ac\U0001f600',
+        "error_message": "it's \"\\\n\x00\x1f\x7f\u20ac\U0001f600",
     }
 
 
@@ -224,7 +222,9 @@ def test_events_are_read_the_short_way_and_are_what_google_adk_makes_of_them() -
         Event(author="user", content=types.Content(role="user", parts=[])),
         Event(author="agent"),
     ]
-    text = b"[" + b",".join(one.model_dump_json(exclude_none=True).encode() for one in events) + b"]"
+    text = (
+        b"[" + b",".join(one.model_dump_json(exclude_none=True).encode() for one in events) + b"]"
+    )
     got = short(text)
     assert got == events == plain(text)
     assert _events._shape(got) == _events._shape(plain(text))

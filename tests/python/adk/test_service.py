@@ -370,7 +370,11 @@ def test_a_cancelled_append_is_whole_or_absent(tmp_path: Path) -> None:
         from looplite.adapters.aiosqlite import AiosqliteConfig
 
         config = AiosqliteConfig(
-            connection_config={"database": tmp_path / "a.db", "pool_size": 1, "connect_timeout": 9.0}
+            connection_config={
+                "database": tmp_path / "a.db",
+                "pool_size": 1,
+                "connect_timeout": 9.0,
+            }
         )
         store = AiosqliteADKStore(config)
         await store.create_tables()
@@ -394,7 +398,9 @@ def test_a_cancelled_append_is_whole_or_absent(tmp_path: Path) -> None:
             stored = len(got.events) == before + 1
             assert stored or len(got.events) == before
             assert stored or task.cancelled()
-            assert (got.last_update_time > session.last_update_time) is (stored and task.cancelled())
+            assert (got.last_update_time > session.last_update_time) is (
+                stored and task.cancelled()
+            )
             assert (got.state == delta) is stored
             reading = asyncio.ensure_future(service.get_session(**KEY, session_id="s1"))
             for _ in range(turns % 7):
