@@ -1,7 +1,8 @@
 """Staying for an answer in a loop that would sleep: whatever else the loop gets to do ends it.
 
 The statement that is stayed for calls a Python function on a worker, which goes on when the loop
-has done something. It is stayed for without end, so where that were not noticed the test would hang.
+has done something. It is stayed for without end, so where that were not noticed the test would
+hang.
 """
 
 from __future__ import annotations
