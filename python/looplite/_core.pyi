@@ -456,7 +456,10 @@ class AdkTables:
         self, rows: Iterable[tuple[Any, ...]], loads: Callable[[str], Any], /
     ) -> list[dict[str, Any]]: ...
     def events_json(
-        self, rows: Sequence[tuple[Any, ...]], unpickle: Callable[[bytes], str], /,
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        unpickle: Callable[[bytes], str],
+        /,
     ) -> bytes: ...
     @staticmethod
     def julian(time: datetime, /) -> float: ...

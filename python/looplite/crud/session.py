@@ -13,12 +13,14 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from looplite.crud.access import Database
 from looplite.crud.sql import verb
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from looplite.adapters.aiosqlite.driver import AiosqliteDriver
     from looplite.adapters.aiosqlite.result import SQLResult
     from looplite.adapters.aiosqlite.stream import RowStream
@@ -31,7 +33,7 @@ H = TypeVar("H", bound="Database | AiosqliteDriver")
 _MODULE = "looplite.adapters.aiosqlite.driver"
 
 
-def is_session(db: object) -> TypeGuard[AiosqliteDriver]:
+def is_session(db: object) -> TypeIs[AiosqliteDriver]:
     """Whether it is a session; what makes one has been imported then."""
     module = sys.modules.get(_MODULE)
     return module is not None and isinstance(db, module.AiosqliteDriver)

@@ -76,13 +76,14 @@ async def transaction(
     """
     if mode not in ("IMMEDIATE", "DEFERRED", "EXCLUSIVE"):
         raise ValueError(f"mode must be IMMEDIATE, DEFERRED or EXCLUSIVE, not {mode!r}")
-    if is_session(db):
-        async with db.transaction(mode=mode):
+    handle: Any = db  # a type checker loses what it is the same as
+    if is_session(handle):
+        async with handle.transaction(mode=mode):
             yield db
-            if not db.in_transaction and db._failed is None:
+            if not handle.in_transaction and handle._failed is None:
                 raise _lost()
         return
-    async with block(db, f"BEGIN {mode}", commit=True):
+    async with block(handle, f"BEGIN {mode}", commit=True):
         yield db
 
 

@@ -22,7 +22,7 @@ from support.loops import Ticks, caught, until
 from support.scripts import ran_clean, run_script
 
 Run = Callable[..., Any]
-Stay = Callable[[float], Any]
+Stay = Callable[[float, float], Any]
 
 pytestmark = [
     looplite_only,

@@ -58,8 +58,9 @@ async def opened(config: AiosqliteConfig) -> AsyncIterator[Any]:
 
 def count(config: AiosqliteConfig) -> int:
     """What is committed."""
-    ((found,),) = rows(config.connection_config["database"], "SELECT count(*) FROM author")
-    return int(found)
+    path: Any = config.connection_config["database"]
+    ((found,),) = rows(path, "SELECT count(*) FROM author")
+    return int(str(found))
 
 
 def test_what_the_helpers_give(run: Run, config: AiosqliteConfig) -> None:
@@ -179,7 +180,7 @@ def test_no_helper_makes_a_session_keep_a_connection(run: Run, config: Aiosqlite
         async with opened(config) as db:
 
             def leased() -> int:
-                return int(config.connection_instance.stats()["leased"])
+                return int(config.stats()["leased"])
 
             await insert(db, "author", {"name": "a"})
             await upsert(db, "author", {"name": "a"}, ["name"])
@@ -335,10 +336,11 @@ def test_rows_one_by_one(run: Run, config: AiosqliteConfig) -> None:
                     if len(got) == 20:
                         break
             assert got == [f"n{n}" for n in range(10, 30)]
-            assert config.connection_instance.stats()["leased"] == 0
-            for size in (0, True, "7"):
+            assert config.stats()["leased"] == 0
+            wrong: list[Any] = [0, True, "7"]
+            for size in wrong:
                 with pytest.raises((TypeError, ValueError), match="batch_size must be"):
-                    stream(db, "SELECT 1", (), size)  # type: ignore[call-overload]
+                    stream(db, "SELECT 1", (), size)
 
     run(main)
 

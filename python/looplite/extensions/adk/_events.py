@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any
 
 Reader = Callable[[bytes], list[Any]]
+_LIST: Any = list  # of classes that are made at run time
 
 _SAMPLE = json.dumps(
     [
@@ -53,7 +54,7 @@ def plain_reader(event: Any) -> Reader:
     """Reads events as google-adk does."""
     from pydantic import TypeAdapter
 
-    adapter = TypeAdapter(list[event])
+    adapter: Any = TypeAdapter(_LIST[event])
 
     def read(text: bytes) -> list[Any]:
         events: list[Any] = adapter.validate_json(text)
@@ -73,7 +74,8 @@ def _without(model: Any, step: str, **parts: Any) -> Any:
     body.update(dict.fromkeys(parts))
     if not callable(getattr(model, step)):
         raise TypeError(f"{model.__name__}.{step} is no step")
-    body[step] = model_validator(mode="before")(classmethod(unchanged))
+    before: Any = model_validator(mode="before")
+    body[step] = before(classmethod(unchanged))
     return type(model)(f"Stored{model.__name__}", (model,), body)
 
 
@@ -86,7 +88,7 @@ def _short_reader(event: Any) -> Reader:
     stored_part.__init__ = BaseModel.__init__
     stored_part.__pydantic_custom_init__ = False
     stored_part.model_rebuild(force=True)
-    stored_content = _without(Content, step, parts=list[stored_part] | None)
+    stored_content = _without(Content, step, parts=_LIST[stored_part] | None)
     stored_event = _without(event, "_accept_convenience_kwargs", content=stored_content | None)
     read_stored = plain_reader(stored_event)
     be = object.__setattr__  # a model's own looks for a field of that name first
