@@ -428,6 +428,14 @@ static void unlink_pool(lp_pool *self)
         self->next->previous = self->previous;
 }
 
+bool lp_pools_are_open(const lp_state *st)
+{
+    for (const lp_pool *pool = st->pools; pool; pool = pool->next)
+        if (!pool->closed && pool->generation == st->generation)
+            return true;
+    return false;
+}
+
 static void pool_dealloc(PyObject *op)
 {
     lp_pool *self = (lp_pool *)op;

@@ -47,7 +47,12 @@
     X(_connect)                       \
     X(_execute)                       \
     X(_looplite)                      \
+    X(_ready)                         \
+    X(_scheduled)                     \
+    X(_selector)                      \
+    X(_task_factory)                  \
     X(_turn)                          \
+    X(_when)                          \
     X(add_reader)                     \
     X(autocommit)                     \
     X(call_exception_handler)         \
@@ -67,6 +72,7 @@
     X(done)                           \
     X(execute)                        \
     X(fetchmany)                      \
+    X(fileno)                         \
     X(in_transaction)                 \
     X(interrupt)                      \
     X(is_closed)                      \
@@ -201,8 +207,8 @@ typedef struct lp_state {
     size_t awaited;             /* coroutines that workers wait for */
     uint64_t generation;        /* counts up in the child of a fork */
     PyObject *watch;            /* looplite.testing's: is told what is made and dropped; or NULL */
-    int64_t stay_ns;            /* for how long a call stays for its answer (linger.c) */
-    int exiting;                /* the atexit hook has run: nothing is submitted any more */
+    int64_t stay_ns, stay_idle_ns; /* for how long a call stays for its answer (linger.c) */
+    int exiting;                   /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;

@@ -151,6 +151,7 @@ no such table: book"; DROP TABLE book; --
 without books: FOREIGN KEY constraint failed
 0
 authors: 25
+{'title': 'The Warden'}
 we have that book - no such author
 """
 
