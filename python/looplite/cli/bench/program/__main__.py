@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measures this machine: looplite beside sqlite3, and whatever of aiosqlite,\n"
         "apsw, rapsqlite and pyturso is installed. Prints a table and writes a plot.\n"
-        "Two minutes, on a machine that does nothing else.",
+        "Some minutes, on a machine that does nothing else.",
         epilog=f"rows:\n{names}",
     )
     parser.add_argument(
@@ -56,7 +56,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, help="where the databases lie meanwhile (that for temporary files)"
     )
-    parser.add_argument("--plot", type=Path, default=Path(PLOT), metavar="FILE", help=f"({PLOT})")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path(PLOT),
+        metavar="FILE",
+        help=f"where the plot goes ({PLOT})",
+    )
     parser.add_argument("--no-plot", action="store_true", help="only the table")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers into a file")
     return parser.parse_args()
