@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tidy dependents bench bench-quick bench-venv venv clean
+.PHONY: help demo test ext check tidy dependents bench bench-quick bench-venv venv clean
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -20,6 +20,11 @@ demo: venv ## build from nothing and run the demonstration on real data
 
 test: ## everything: C tests under gcc, clang, ASan+UBSan, TSan, valgrind; house checks; other projects' tests; Python tests
 	tools/test.sh
+
+ext: venv ## the extension under ASan+UBSan: every call into CPython failing, thrice each, then tests/python/core (10 minutes)
+	tools/build.sh ext
+	tests/python/faults/run.sh --passings 3
+	tests/python/faults/run.sh -- -m pytest -q -p no:cacheprovider tests/python/core tests/python/adapters
 
 check: ## formatting, lint and house rules only
 	tools/check.sh

@@ -5,6 +5,7 @@
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
+#   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, its calls into CPython can be made to fail
 #   tools/build.sh bench    what is measured: as released, with the programs of bench/c; no tests
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,9 +18,13 @@ plain) options="-Dpython=enabled" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
+ext)
+    all="" options="-Dpython=enabled -Dlibrary=false -Dcapi_faults=true -Db_sanitize=address,undefined -Db_lundef=false --optimization=1"
+    options="$options -Dc_args=-fno-sanitize-recover=all\\ -fno-omit-frame-pointer -Dpython.platlibdir=$PWD/build/ext/site"
+    ;;
 bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -43,3 +48,4 @@ if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" >"$dir/options"
 fi
 meson compile -C "$dir" -j "${JOBS:-2}"
+[ "$name" != ext ] || meson install -C "$dir" --quiet --no-rebuild --only-changed --tags runtime,python-runtime

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import check_headers
+import headers
 import house
 
 MAP = "src/looplite.map"
@@ -93,7 +93,7 @@ def main() -> int:
     root = args.root.resolve()
 
     map_names = mapped((root / MAP).read_text())
-    declared = {d.name for d in check_headers.declarations(root)}
+    declared = {d.name for d in headers.declarations(root)}
     problems = list(differences("the map", map_names, "the headers", declared))
     if not args.map_only:
         library = args.library or root / LIBRARY

@@ -8,63 +8,23 @@ gives, `Since:` the release. Every header compiles as all that a file includes, 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import headers
 import house
-
-WORDS = ("Thread:", "Owns:", "Errors:", "Since:")
-
-_DECLARATION = re.compile(r"\bLL_API\b[^;{]*[;{]")
-_DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
-_NAME = re.compile(r"\b(ll_[a-z0-9_]+)\s*(?=\()|\b(ll_[a-z0-9_]+)\s*(?:\[[^\]]*\]\s*)*(?=;)")
-_BLOCK_ABOVE = re.compile(r"/\*(?:(?!\*/).)*\*/\s*\Z", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """One LL_API declaration."""
-
-    name: str
-    header: Path
-    line: int
-    comment: str
-
-
-def headers(root: Path) -> list[Path]:
-    """The public headers, relative to the root."""
-    return [p for p in house.files(root, ".h") if p.parts[0] == "include"]
-
-
-def declarations(root: Path) -> Iterator[Declaration]:
-    """Every LL_API declaration of the public headers."""
-    for header in headers(root):
-        text = (root / header).read_text()
-        # Directives are blanked as well: LL_API's own #define is no declaration.
-        code = _DIRECTIVE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), house.without_comments(text))
-        for match in _DECLARATION.finditer(code):
-            name = _NAME.search(match[0])
-            block = _BLOCK_ABOVE.search(text[: match.start()])
-            yield Declaration(
-                name=(name[1] or name[2]) if name else " ".join(match[0].split()),
-                header=header,
-                line=house.line_of(text, match.start()),
-                comment=block[0] if block else "",
-            )
 
 
 def comment_problems(root: Path) -> Iterator[str]:
     """Declarations whose block is missing or lacks a word."""
-    for d in declarations(root):
+    for d in headers.declarations(root):
         where = f"{d.header}:{d.line}: {d.name}"
         if not d.comment:
             yield f"{where} has no comment block directly above it"
-        elif missing := [word for word in WORDS if word not in d.comment]:
+        elif missing := [word for word in headers.WORDS if word not in d.comment]:
             yield f"{where}: its comment lacks {', '.join(missing)}"
 
 
@@ -77,7 +37,7 @@ def compile_problems(root: Path) -> Iterator[str]:
     if not cxx:
         yield "no C++ compiler was found (c++, g++, clang++ or $CXX)"
     languages = [(c, "c", "-std=c11"), *([(cxx, "c++", "-std=c++11")] if cxx else [])]
-    for header in headers(root):
+    for header in headers.paths(root):
         name = header.relative_to("include").as_posix()
         for compiler, language, standard in languages:
             done = subprocess.run(
@@ -100,7 +60,7 @@ def compile_problems(root: Path) -> Iterator[str]:
 def main() -> int:
     root = house.parser(__doc__).parse_args().root.resolve()
     problems = [*comment_problems(root), *compile_problems(root)]
-    count = sum(1 for _ in declarations(root))
+    count = sum(1 for _ in headers.declarations(root))
     return house.finish("check_headers", problems, f"{count} declarations are in order")
 
 

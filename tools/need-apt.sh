@@ -33,11 +33,12 @@ fi
 
 install() {
     # shellcheck disable=SC2086  # words on purpose
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y \
+        --no-install-recommends $missing
 }
 
 echo "need-apt: installing$missing"
-# The lists are fetched only when the packages cannot be had with those that are there.
+# Another apt may be running, which is waited for. The lists are fetched only when the packages cannot be had with those that are there.
 if ! install; then
     $as_root apt-get update
     if ! install; then

@@ -3,11 +3,11 @@
 # shows all of them; the table before pytest's own lines tells what passed.
 #
 #   tools/test.sh               everything
-#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind check dependents pytest)
+#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind ext check dependents pytest)
 set -u
 cd "$(dirname "$0")/.."
 
-steps=${*:-plain clang asan tsan valgrind check dependents pytest}
+steps=${*:-plain clang asan tsan valgrind ext check dependents pytest}
 jobs=${JOBS:-2}
 summary=
 failed=
@@ -20,12 +20,22 @@ c_tests() {
             --num-processes "$jobs" "$@"
 }
 
+# `make ext` runs all of tests/python/core.
+ext_tests="tests/python/core/test_awaitable.py tests/python/core/test_cancel.py tests/python/core/test_concurrency.py
+    tests/python/core/test_cursor.py tests/python/core/test_delivery.py tests/python/core/test_errors.py
+    tests/python/core/test_functions.py tests/python/core/test_params.py tests/python/core/test_values.py"
+
 step() {
     case $1 in
     plain | asan | tsan) c_tests "$1" ;;
     # Compiled only: its point is the warnings of a second compiler and of a build without asserts.
     clang) tools/build.sh clang ;;
     valgrind) c_tests plain --setup valgrind ;;
+    # The extension, sanitized: each of its calls into CPython failing once, then the tests that go through most of it.
+    ext)
+        tools/venv.sh install && tools/build.sh ext && tests/python/faults/run.sh &&
+            tests/python/faults/run.sh -- -m pytest -q -p no:cacheprovider $ext_tests
+        ;;
     check) tools/check.sh ;;
     # What others have built on aiosqlite: the part that takes a minute or two.
     dependents) tools/venv.sh install && .venv/bin/python tests/dependents/run.py --fast ;;

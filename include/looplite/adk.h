@@ -28,8 +28,10 @@
 extern "C" {
 #endif
 
+/* Names and layout of the tables, and the statements for them. Immutable. */
 typedef struct ll_adk ll_adk;
 
+/* How an event lies in its table. */
 typedef enum ll_adk_layout {
     LL_ADK_COLUMNS = 0, /* a column for each part of an event */
     LL_ADK_DOCUMENT = 1 /* an event is one JSON document */

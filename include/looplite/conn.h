@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* A connection: requests to one database, carried out in their order. Counted. */
 typedef struct ll_conn ll_conn;
 
 /* `size` of a text argument that ends with a NUL. */

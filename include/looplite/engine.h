@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* What belongs to one event loop: a descriptor, what has finished, and (its own or shared) workers. */
 typedef struct ll_engine ll_engine;
 
 /* Zero-initialise; every zero means "the default". */

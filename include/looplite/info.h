@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* All texts are static. */
+/* What looplite found in this process, and how an engine is set. All texts are static. */
 typedef struct ll_engine_info {
     const char *sqlite_version;   /* "3.40.1" */
     const char *sqlite_source_id; /* sqlite3_sourceid() */
@@ -22,12 +22,12 @@ typedef struct ll_engine_info {
     uint64_t turn_ns, attempt_ns;
 } ll_engine_info;
 
-/* Reads it. The first call in a process makes a temporary file and removes it.
+/* Reads what looplite found. The first call in a process makes a temporary file and removes it.
  * Thread: any; better not a loop, because of that file. Owns: nothing. Errors: all zero after fork.
  * Since: 0.1 */
 LL_API void ll_engine_get_info(const ll_engine *engine, ll_engine_info *ret_info);
 
-/* All texts are static. */
+/* Whether statements of a connection run on the loop, and why. All texts are static. */
 typedef struct ll_conn_info {
     bool on_loop; /* statements of it are tried on the loop */
     const char *

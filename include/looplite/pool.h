@@ -22,7 +22,10 @@
 extern "C" {
 #endif
 
+/* Connections to one database that are lent to who asks. */
 typedef struct ll_pool ll_pool;
+
+/* One connection of a pool, lent to one caller. */
 typedef struct ll_lease ll_lease;
 
 struct ll_adopt; /* looplite/sqlite.h */

@@ -9,7 +9,10 @@
 extern "C" {
 #endif
 
+/* One piece of work, and then its result. Counted. */
 typedef struct ll_request ll_request;
+
+/* The rest of a streamed result: a live statement of its connection (cursor.h). */
 typedef struct ll_cursor ll_cursor;
 
 /* Called from ll_engine_dispatch() when a request that was LL_PENDING has finished. The request
@@ -88,7 +91,7 @@ typedef enum ll_place {
     LL_PLACE_WORKER = 2
 } ll_place;
 
-/* Nanoseconds of the monotonic clock (CLOCK_MONOTONIC). */
+/* When and where a request ran. Nanoseconds of the monotonic clock (CLOCK_MONOTONIC). */
 typedef struct ll_timing {
     uint64_t submitted_ns;
     uint64_t begun_ns; /* first touched SQLite; 0: never. It may have waited for a lock since */

@@ -13,6 +13,7 @@ extern "C" {
 
 /* Finds a function of SQLite by its full name ("sqlite3_step"); NULL when there is none. */
 typedef void (*ll_symbol)(void);
+/* The same, with the argument given to ll_sqlite_use(). */
 typedef ll_symbol (*ll_find_fn)(void *arg, const char *name);
 
 /* Makes the whole library use the SQLite that `find` gives instead of the one it was linked with: for

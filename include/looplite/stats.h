@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* The numbers of one engine, and of the workers that it shares. */
 typedef struct ll_stats {
     /* this engine, counted since it was made */
     uint64_t submitted;  /* requests accepted */

@@ -10,6 +10,7 @@
 extern "C" {
 #endif
 
+/* A prepared statement of one connection. */
 typedef struct ll_stmt ll_stmt;
 
 /* Prepares one statement; ll_request_take_stmt() gives the handle.

@@ -9,6 +9,7 @@
 extern "C" {
 #endif
 
+/* The type of a value. */
 typedef enum ll_type {
     LL_NULL = 0, /* a zeroed value is NULL */
     LL_INTEGER = 1,
@@ -19,7 +20,7 @@ typedef enum ll_type {
                       languages, whose values are converted before it is known which are used. */
 } ll_type;
 
-/* Sixteen bytes. Whoever makes it owns the memory behind `text` and `blob`. */
+/* One value, sixteen bytes. Whoever makes it owns the memory behind `text` and `blob`. */
 typedef struct ll_value {
     uint32_t type; /* ll_type */
     uint32_t size; /* bytes of text or blob, without the NUL; else 0 */
@@ -40,6 +41,7 @@ typedef struct ll_params {
     size_t count;
 } ll_params;
 
+/* NULL. */
 static inline ll_value ll_null(void)
 {
     ll_value v;
@@ -47,6 +49,7 @@ static inline ll_value ll_null(void)
     return v;
 }
 
+/* An INTEGER. */
 static inline ll_value ll_integer(int64_t n)
 {
     ll_value v = ll_null();
@@ -55,6 +58,7 @@ static inline ll_value ll_integer(int64_t n)
     return v;
 }
 
+/* A REAL. */
 static inline ll_value ll_real(double d)
 {
     ll_value v = ll_null();
@@ -73,11 +77,13 @@ static inline ll_value ll_text_n(const char *text, uint32_t size)
     return v;
 }
 
+/* A text that ends with a NUL; not copied. */
 static inline ll_value ll_text(const char *text)
 {
     return ll_text_n(text, (uint32_t)strlen(text));
 }
 
+/* `size` bytes; not copied. */
 static inline ll_value ll_blob(const void *bytes, uint32_t size)
 {
     ll_value v = ll_null();

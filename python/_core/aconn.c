@@ -55,8 +55,22 @@ int lp_conn_need(const lp_conn *conn)
     return need_open(conn) < 0 ? -1 : lp_callback_check(conn);
 }
 
+/* The sqlite3.Connection is not needed any more, but for how to make the rows that are on their way. */
+static void drop_sqlite(lp_conn *conn)
+{
+    const lp_state *st = conn->st;
+    if (conn->sqlite && Py_TYPE(conn->sqlite) == st->guarded_type && st->text_factory_at != 0) {
+        PyObject *factory = lp_conn_get(conn, st->text_factory_at, st->names.text_factory);
+        Py_XSETREF(conn->last_text_factory, factory); /* cannot fail so */
+    }
+    Py_CLEAR(conn->sqlite);
+}
+
 PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name)
 {
+    if (!conn->sqlite) /* what was answered before the close is taken after it */
+        return Py_NewRef(conn->last_text_factory ? conn->last_text_factory
+                                                 : (PyObject *)&PyUnicode_Type);
     /* A class derived from it may have a property of that name. */
     if (offset == 0 || Py_TYPE(conn->sqlite) != conn->st->guarded_type)
         return PyObject_GetAttr(conn->sqlite, name);
@@ -213,7 +227,7 @@ void lp_conn_let_go(lp_conn *conn)
     conn->handle = NULL;
     lp_opener_unref(conn->opener);
     conn->opener = NULL;
-    Py_CLEAR(conn->sqlite);
+    drop_sqlite(conn);
 }
 
 /* ---- close, commit, rollback, interrupt --------------------------------------------------------- */
@@ -245,7 +259,7 @@ static lp_step close_direct_start(lp_call *call)
     if (!conn->handle) /* the watcher is Python, too */
         return LP_DONE;
     conn->phase = LP_CONN_CLOSING; /* before the GIL is let go */
-    Py_CLEAR(conn->sqlite);
+    drop_sqlite(conn);
     call->begun = true;
     lp_step step = lp_call_submitted(call, ll_conn_close(conn->handle, &how, &call->request));
     if (step == LP_AGAIN) {
@@ -723,6 +737,7 @@ static int conn_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(conn->types);
     Py_VISIT(conn->on_statement);
     Py_VISIT(conn->sqlite);
+    Py_VISIT(conn->last_text_factory);
     Py_VISIT((PyObject *)conn->link);
     Py_VISIT((PyObject *)conn->home);
     return 0;
@@ -735,6 +750,7 @@ static int conn_clear(PyObject *op)
     Py_CLEAR(conn->dict);
     Py_CLEAR(conn->types);
     Py_CLEAR(conn->on_statement);
+    Py_CLEAR(conn->last_text_factory);
     return 0;
 }
 

@@ -35,23 +35,24 @@ struct lp_conn {
     ll_conn *handle;
     lp_opener *opener;
     PyObject *sqlite; /* the sqlite3.Connection (generic: what the connector gave), while open */
-    struct lp_link *link;      /* what that one knows of this one, while open; NULL: nothing */
-    lp_loop *home;             /* the loop that opened it, while open: counts it */
-    PyObject *types;           /* type adapters that cursors begin with (typed.h), or NULL */
-    PyObject *on_statement;    /* is told of each statement (hook.c), or NULL */
-    const lp_call *collecting; /* an executemany() that is still reading its rows; others wait */
-    lp_conn *previous, *next;  /* of the open ones, for the atexit hook */
-    bool warned;               /* that it was not closed */
-    uint64_t generation;       /* of the process (fork) that opened it */
-    uint64_t closed_turn;      /* closed within that turn of a loop (closed.c); 0: not so */
-    uintptr_t closed_by;       /* the task that did; only compared */
+    PyObject *last_text_factory; /* that one's, after the end: rows may still be on their way */
+    struct lp_link *link;        /* what that one knows of this one, while open; NULL: nothing */
+    lp_loop *home;               /* the loop that opened it, while open: counts it */
+    PyObject *types;             /* type adapters that cursors begin with (typed.h), or NULL */
+    PyObject *on_statement;      /* is told of each statement (hook.c), or NULL */
+    const lp_call *collecting;   /* an executemany() that is still reading its rows; others wait */
+    lp_conn *previous, *next;    /* of the open ones, for the atexit hook */
+    bool warned;                 /* that it was not closed */
+    uint64_t generation;         /* of the process (fork) that opened it */
+    uint64_t closed_turn;        /* closed within that turn of a loop (closed.c); 0: not so */
+    uintptr_t closed_by;         /* the task that did; only compared */
 };
 
 /* 0 when statements can be submitted; else -1 and the exception that Connection's methods raise. */
 int lp_conn_need(const lp_conn *conn);
 
 /* An attribute of the sqlite3.Connection that its C type keeps as a plain member at `offset` (0: not known);
- * a new reference. */
+ * a new reference. Of a connection that was closed: the text factory it had last. */
 PyObject *lp_conn_get(const lp_conn *conn, Py_ssize_t offset, PyObject *name);
 
 /* Which transaction the next DML statement shall open, by the connection's isolation_level and

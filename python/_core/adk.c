@@ -167,7 +167,7 @@ static PyObject *tables_new(PyTypeObject *type, PyObject *args, PyObject *keywor
         return NULL;
     if (documents)
         options.layout = LL_ADK_DOCUMENT;
-    tables *self = (tables *)type->tp_alloc(type, 0);
+    tables *self = (tables *)lp_new(type);
     if (!self)
         return NULL;
     ll_status status = ll_adk_new(&options, &self->adk);

@@ -141,13 +141,11 @@ static PyObject *connect_armed(lp_state *st, PyObject *arguments, PyObject *keyw
     return connection;
 }
 
-/* The handle of what connect_armed() returned; NULL if it cannot be told. */
+/* The handle of what connect_armed() returned; NULL if it cannot be told, maybe with an exception. */
 static sqlite3 *handle_of(lp_state *st, PyObject *connection)
 {
-    if (PyObject_IsInstance(connection, st->sqlite3.Connection) != 1) {
-        PyErr_Clear();
+    if (PyObject_IsInstance(connection, st->sqlite3.Connection) != 1)
         return NULL;
-    }
     if (!head_is_handle)
         return slot.count == 1 ? slot.handles[0] : NULL;
     sqlite3 *handle = head(connection);
@@ -453,14 +451,24 @@ PyObject *lp_opener_open_one(lp_opener *opener, sqlite3 **ret_db)
     PyObject *connection = connect_armed(st, opener->arguments, opener->keywords);
     *ret_db = connection ? handle_of(st, connection) : NULL;
     if (connection && !*ret_db) {
-        PyErr_Format(
-            st->sqlite3.NotSupportedError,
-            "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
-            "sqlite3.connect() opened",
-            Py_TYPE(connection)->tp_name);
+        if (!PyErr_Occurred())
+            PyErr_Format(
+                st->sqlite3.NotSupportedError,
+                "looplite cannot use a connection of type %s: it is no sqlite3.Connection that "
+                "sqlite3.connect() opened",
+                Py_TYPE(connection)->tp_name);
         Py_CLEAR(connection);
     }
     return connection;
+}
+
+void lp_opener_discard(lp_state *st, PyObject *connection)
+{
+    PyObject *exc = lp_exc_take();
+    Py_XDECREF(PyObject_CallMethodNoArgs(connection, st->names.close));
+    PyErr_Clear();
+    Py_DECREF(connection);
+    lp_exc_give(exc);
 }
 
 /* Opens; with the GIL. */
@@ -468,13 +476,15 @@ static int open_with_python(lp_opener *opener, sqlite3 **ret_db)
 {
     Py_CLEAR(opener->error); /* of the loop's try, which counts for nothing */
     opener->connection = lp_opener_open_one(opener, ret_db);
-    if (!opener->connection) {
-        opener->error = lp_exc_take();
-        return SQLITE_ERROR;
+    if (opener->connection) {
+        opener->link = lp_guarded_link(opener->st, opener->connection);
+        if (!PyErr_Occurred())
+            return SQLITE_OK;
+        lp_opener_discard(opener->st, opener->connection);
+        opener->connection = NULL;
     }
-    opener->link = lp_guarded_link(opener->st, opener->connection);
-    PyErr_Clear(); /* out of memory: used directly it has no guard */
-    return SQLITE_OK;
+    opener->error = lp_exc_take();
+    return SQLITE_ERROR;
 }
 
 /* ll_adopt.open: on a worker or a loop. */

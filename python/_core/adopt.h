@@ -27,6 +27,8 @@ ll_adopt lp_opener_adopt(lp_opener *opener);
 /* Opens one more connection in the opener's way, which the opener knows nothing of, and gives its handle; on the thread
  * that asks. A new reference; NULL with an exception. */
 PyObject *lp_opener_open_one(lp_opener *opener, sqlite3 **ret_db);
+/* Closes one that is not to be used after all, under the exception that says why, and gives up the reference. */
+void lp_opener_discard(lp_state *st, PyObject *connection);
 
 /* The sqlite3.Connection that was opened; borrowed, NULL before and after. GIL. */
 PyObject *lp_opener_connection(const lp_opener *opener);

@@ -336,7 +336,7 @@ static PyObject *module_connect(PyObject *module, PyObject *args, PyObject *kwar
         PyErr_WarnEx(PyExc_DeprecationWarning, "connect() no longer uses the `loop` parameter", 1) <
             0)
         goto out;
-    connector *what = (connector *)st->connector_type->tp_alloc(st->connector_type, 0);
+    connector *what = (connector *)lp_new(st->connector_type);
     if (!what)
         goto out;
     what->st = st;

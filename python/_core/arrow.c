@@ -80,7 +80,7 @@ PyObject *lp_columns_of(lp_state *st, ll_request *request)
 {
     if (need_columns(st, ll_request_columns(request)) < 0)
         return NULL;
-    columns *self = (columns *)st->columns_type->tp_alloc(st->columns_type, 0);
+    columns *self = (columns *)lp_new(st->columns_type);
     if (!self)
         return NULL;
     self->st = st;

@@ -438,11 +438,8 @@ static PyObject *call_throw(PyObject *op, PyObject *const *args, Py_ssize_t coun
     PyObject *exc = lp_exception_of(args, count);
     if (!exc)
         return NULL;
-    int cancelled = PyObject_IsInstance(exc, call->st->cancelled_error);
-    if (cancelled < 0) {
-        Py_DECREF(exc);
-        return NULL;
-    }
+    /* One way or another the call must end here: this cannot fail. */
+    bool cancelled = PyErr_GivenExceptionMatches(exc, call->st->cancelled_error) != 0;
     if (call->running) {
         Py_DECREF(exc);
         PyErr_Format(PyExc_RuntimeError, "%s() is being awaited already", call->op->name);

@@ -138,11 +138,13 @@ static PyObject *copy_generic(lp_state *st, PyObject *source, PyObject *target, 
 static PyObject *copy(lp_link *link, PyObject *source, PyObject *target, PyObject *plan)
 {
     PyObject *keywords = PyDict_Copy(PyTuple_GET_ITEM(plan, KEYWORDS)), *result = NULL;
-    PyObject *function = watcher(link, PyTuple_GET_ITEM(plan, PROGRESS),
-                                 PyTuple_GET_ITEM(plan, SLEEP));
-    PyObject *method = PyObject_GetAttrString(source, "backup");
-    PyObject *args = PyTuple_Pack(1, target), *none = PyLong_FromLong(0);
-    if (keywords && function && method && args && none && is_writing(link, keywords) == 0 &&
+    PyObject *function = keywords ? watcher(link, PyTuple_GET_ITEM(plan, PROGRESS),
+                                            PyTuple_GET_ITEM(plan, SLEEP))
+                                  : NULL;
+    PyObject *method = function ? PyObject_GetAttrString(source, "backup") : NULL;
+    PyObject *args = method ? PyTuple_Pack(1, target) : NULL;
+    PyObject *none = args ? PyLong_FromLong(0) : NULL;
+    if (none && is_writing(link, keywords) == 0 &&
         PyDict_SetItemString(keywords, "progress", function) == 0 &&
         PyDict_SetItemString(keywords, "sleep", none) == 0)
         result = PyObject_Call(method, args, keywords);

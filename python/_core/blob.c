@@ -27,7 +27,7 @@ typedef struct blob {
 
 static PyObject *blob_new(lp_state *st, PyObject *conn, PyObject *real, Py_ssize_t length)
 {
-    blob *self = (blob *)st->blob_type->tp_alloc(st->blob_type, 0);
+    blob *self = (blob *)lp_new(st->blob_type);
     if (!self)
         return NULL;
     self->st = st;

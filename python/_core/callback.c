@@ -40,7 +40,7 @@ typedef struct callback {
 
 lp_link *lp_link_new(PyObject *module, lp_state *st)
 {
-    lp_link *link = (lp_link *)st->link_type->tp_alloc(st->link_type, 0);
+    lp_link *link = (lp_link *)lp_new(st->link_type);
     if (link) {
         link->st = st;
         link->module = Py_NewRef(module);
@@ -337,7 +337,7 @@ PyObject *lp_callback_new(lp_link *link, lp_callback_kind kind, PyObject *target
     lp_state *st = link->st;
     if (kind != LP_CALLBACK_INSTANCE && !PyCallable_Check(target))
         return Py_NewRef(target);
-    callback *self = (callback *)st->callback_type->tp_alloc(st->callback_type, 0);
+    callback *self = (callback *)lp_new(st->callback_type);
     if (!self)
         return NULL;
     st->has_callbacks = 1;

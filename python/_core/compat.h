@@ -91,4 +91,14 @@ static inline PyObject *lp_type_module(PyTypeObject *type, struct PyModuleDef *d
 #endif
 }
 
+/* A new object of a type of ours or one derived from it. */
+static inline PyObject *lp_new(PyTypeObject *type)
+{
+    return type->tp_alloc(type, 0);
+}
+
+#if defined(LP_CAPI_FAULTS) && LP_CAPI_FAULTS
+#    include "capi_faults.h"
+#endif
+
 #endif

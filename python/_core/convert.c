@@ -125,7 +125,7 @@ int lp_params_raise(const lp_params *p, const char *message)
 {
     for (Py_ssize_t i = 0; p->refused && i < PyList_GET_SIZE(p->refused); i++) {
         PyObject *pair = PyList_GET_ITEM(p->refused, i);
-        const char *text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(pair, 0));
+        const char *text = (PyUnicode_AsUTF8)(PyTuple_GET_ITEM(pair, 0)); /* cached by refuse() */
         if (text && strcmp(text, message) == 0) {
             lp_exc_give(Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
             return 1;
@@ -481,6 +481,8 @@ static int fill_named(lp_state *st, lp_params *p, PyObject *sql, PyObject *mappi
     while (PyDict_Next(dict, &at, &key, &value)) {
         Py_ssize_t size;
         const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8AndSize(key, &size) : NULL;
+        if (!name && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+            return -1;
         /* No statement can have such a name; and the core would take a prefix away. */
         if (!name || strlen(name) != (size_t)size || (size > 0 && strchr(":@#", name[0]))) {
             PyErr_Clear();

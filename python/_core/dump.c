@@ -220,7 +220,7 @@ static PyObject *conn_iterdump(PyObject *op, PyObject *args, PyObject *kwargs)
         Py_XDECREF(function);
         return lines;
     }
-    dump *self = (dump *)conn->st->dump_type->tp_alloc(conn->st->dump_type, 0);
+    dump *self = (dump *)lp_new(conn->st->dump_type);
     if (!self)
         return NULL;
     self->st = conn->st;

@@ -193,7 +193,7 @@ static void execute_record(lp_call *call)
         return;
     lp_cursor *cursor = target_of(call);
     cursor->rowcount = ll_request_is_dml(call->request) ? ll_request_changes(call->request) : -1;
-    if (!is_blank(PyUnicode_AsUTF8(call->sql))) { /* cached: submitted with it */
+    if (!is_blank((PyUnicode_AsUTF8)(call->sql))) { /* cached, for it was submitted: cannot fail */
         cursor->rowid = ll_request_rowid(call->request);
         cursor->has_rowid = true;
     }

@@ -429,7 +429,7 @@ static PyObject *rows_anext(PyObject *op)
 PyObject *lp_rows_new(lp_cursor *cursor)
 {
     lp_state *st = cursor->st;
-    rows *self = (rows *)st->rows_type->tp_alloc(st->rows_type, 0);
+    rows *self = (rows *)lp_new(st->rows_type);
     if (!self)
         return NULL;
     self->st = st;

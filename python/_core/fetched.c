@@ -64,7 +64,7 @@ static int take_batches(fetched *self, ll_request *request)
 PyObject *lp_fetched_of(lp_state *st, ll_request *request, PyObject *types, PyObject *text_factory,
                         int detect_types)
 {
-    fetched *self = (fetched *)st->fetched_type->tp_alloc(st->fetched_type, 0);
+    fetched *self = (fetched *)lp_new(st->fetched_type);
     if (!self)
         return NULL;
     self->st = st;

@@ -96,6 +96,8 @@ static int failure(lp_state *st, char **ret_message)
     PyObject *exc = lp_exc_take();
     PyObject *code = PyObject_GetAttr(exc, st->names.sqlite_errorcode);
     int rc = code && PyLong_Check(code) ? (int)PyLong_AsLong(code) : 0;
+    if (PyErr_GivenExceptionMatches(exc, PyExc_MemoryError))
+        rc = SQLITE_NOMEM;
     bool is_sqlite = PyObject_IsInstance(exc, st->sqlite3.Error) == 1;
     PyErr_Clear();
     PyObject *text = is_sqlite ? PyObject_Str(exc)
@@ -110,16 +112,6 @@ static int failure(lp_state *st, char **ret_message)
     Py_XDECREF(code);
     Py_DECREF(exc);
     return rc != SQLITE_OK ? rc : SQLITE_ERROR;
-}
-
-/* Closes one that is not to be used after all, under the exception that says why. */
-static void discard(lp_state *st, PyObject *connection)
-{
-    PyObject *exc = lp_exc_take();
-    Py_XDECREF(PyObject_CallMethodNoArgs(connection, st->names.close));
-    PyErr_Clear();
-    Py_DECREF(connection);
-    lp_exc_give(exc);
 }
 
 /* Opens one; NULL with an exception. */
@@ -139,20 +131,21 @@ static lp_seat *open_seat(lp_hub *hub)
                                      : PyObject_CallOneArg(hub->setup, connection);
     if (done) {
         seat->factories[0] = PyObject_GetAttr(connection, st->names.row_factory);
-        seat->factories[1] = PyObject_GetAttr(connection, st->names.text_factory);
+        if (seat->factories[0])
+            seat->factories[1] = PyObject_GetAttr(connection, st->names.text_factory);
+        if (seat->factories[1])
+            seat->link = lp_guarded_link(st, connection);
     }
     Py_XDECREF(done);
-    if (!done || !seat->factories[0] || !seat->factories[1]) {
+    if (!done || PyErr_Occurred()) {
         if (seat)
             free_seat(seat);
-        discard(st, connection);
+        lp_opener_discard(st, connection);
         return NULL;
     }
     seat->connection = connection;
     seat->db = db;
     seat->handle = ll_adopt_conn();
-    seat->link = lp_guarded_link(st, connection);
-    PyErr_Clear(); /* out of memory: used directly it has no guard */
     if (seat->link) {
         seat->link->pooled = true;
         lp_link_begin(seat->link, NULL, seat->handle);

@@ -97,7 +97,7 @@ static lp_step acquire_finish(lp_call *call)
         return acquire_start(call);
     if (lp_pool_closed_meanwhile(call) || lp_call_check(call) < 0)
         return LP_ERROR;
-    lease *self = (lease *)st->lease_type->tp_alloc(st->lease_type, 0);
+    lease *self = (lease *)lp_new(st->lease_type);
     if (!self)
         return LP_ERROR; /* the request gives it back */
     self->st = st;

@@ -87,11 +87,11 @@ static void end(lp_loop *self, bool wait)
         wait_for_orphans(st);
     }
     if (self->key && st->loops) {
-        PyObject *entry = PyDict_GetItemWithError(st->loops, self->key);
+        /* The key is an int: neither can fail. */
+        PyObject *entry = (PyDict_GetItemWithError)(st->loops, self->key);
         st->loops_epoch++;
-        if (entry == (PyObject *)self && PyDict_DelItem(st->loops, self->key) < 0)
+        if (entry == (PyObject *)self && (PyDict_DelItem)(st->loops, self->key) < 0)
             PyErr_Clear();
-        PyErr_Clear();
     }
 }
 
@@ -191,7 +191,7 @@ static lp_loop *loop_new(lp_state *st, PyObject *loop, bool trio)
     ll_engine *root = lp_root_engine(st);
     if (!root || sweep(st) < 0)
         return NULL;
-    lp_loop *self = (lp_loop *)st->loop_type->tp_alloc(st->loop_type, 0);
+    lp_loop *self = (lp_loop *)lp_new(st->loop_type);
     if (!self)
         return NULL;
     self->st = st;

@@ -199,7 +199,7 @@ static PyType_Spec method_spec = {
 static PyObject *method_new(lp_state *st, PyTypeObject *owner, const PyMethodDef *def,
                             PyObject *function)
 {
-    method *self = (method *)st->method_type->tp_alloc(st->method_type, 0);
+    method *self = (method *)lp_new(st->method_type);
     if (!self)
         return NULL;
     self->call = method_vectorcall;

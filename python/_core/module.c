@@ -211,6 +211,14 @@ static int register_hooks(PyObject *module)
 static int module_exec(PyObject *module)
 {
     lp_state *st = PyModule_GetState(module);
+    /* Python asks Py_mod_multiple_interpreters since 3.12, and of isolated interpreters only. */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(
+            PyExc_ImportError,
+            "looplite cannot be used in a subinterpreter: its threads and what it keeps for "
+            "the process belong to the main one; import it there, or use a process");
+        return -1;
+    }
     st->stay_ns = lp_stay_ns;
     st->sqlite3_module = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
     if (!st->sqlite3_module || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
@@ -231,6 +239,10 @@ static int module_exec(PyObject *module)
         lp_hook_init(module, st) < 0 || lp_types_init(module, st) < 0 ||
         lp_pool_init(module, st) < 0 || lp_adk_init(module) < 0)
         return -1;
+#if defined(LP_CAPI_FAULTS) && LP_CAPI_FAULTS
+    if (lp_capi_faults_init(module) < 0)
+        return -1;
+#endif
     if (PyModule_AddObjectRef(module, "sqlite_source", st->sqlite_way) < 0 ||
         PyModule_AddStringConstant(module, "__version__", ll_version()) < 0)
         return -1;

@@ -91,8 +91,15 @@ static void resolve(lp_call *call)
     if (!future)
         return;
     PyObject *set = PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
-    if (!set)
-        PyErr_Clear(); /* its task was cancelled a moment ago: throw() is on its way */
+    /* Without memory it may succeed a moment later, and nobody else would wake the task. A future that is done
+     * refuses: its task was cancelled a moment ago, and throw() is on its way. */
+    for (int more = 2; !set && more > 0 && PyErr_ExceptionMatches(PyExc_MemoryError); more--) {
+        PyErr_Clear();
+        set = PyObject_CallMethodOneArg(future, call->st->names.set_result, Py_None);
+    }
+    if (!set && PyErr_ExceptionMatches(PyExc_MemoryError))
+        PyErr_WriteUnraisable(future);
+    PyErr_Clear();
     Py_XDECREF(set);
     Py_DECREF(future);
 }

@@ -330,7 +330,7 @@ static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         time_of(health, LL_POOL_NEVER, &options.health_interval_ns) < 0 ||
         time_of(operation, 0, &options.operation_timeout_ns) < 0)
         return NULL;
-    lp_pool *self = (lp_pool *)type->tp_alloc(type, 0);
+    lp_pool *self = (lp_pool *)lp_new(type);
     if (!self)
         return NULL;
     self->st = PyModule_GetState(module);

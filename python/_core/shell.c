@@ -138,12 +138,14 @@ static PyObject *conn_stop(PyObject *op, PyObject *unused)
         return NULL;
     Py_INCREF(thread);
     bool ours = conn->generation == conn->st->generation; /* not the parent's, after a fork */
+    PyObject *future = PyObject_CallMethod(thread, conn->generic ? "stop" : "future", NULL);
     conn->stopped = true;
-    PyObject *future;
-    if (conn->generic) {
-        future = PyObject_CallMethod(thread, "stop", NULL);
-    } else {
-        future = PyObject_CallMethod(thread, "future", NULL);
+    if (!future) { /* the thread has to end all the same */
+        PyObject *exc = lp_exc_take();
+        lp_thread_tell(thread, conn->generic ? "leave" : "end");
+        lp_exc_give(exc);
+    }
+    if (!conn->generic) {
         if (conn->leased)
             lp_thread_tell(thread, "end");
         else if (conn->handle && ours && !conn->st->exiting)

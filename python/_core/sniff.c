@@ -206,7 +206,7 @@ static PyObject *uuid_new(const lp_state *st, const char hex[33])
         return PyObject_CallFunction(st->classes.uuid, "s", hex);
     PyTypeObject *type = (PyTypeObject *)st->classes.uuid;
     PyObject *number_ = PyLong_FromString(hex, NULL, 16);
-    PyObject *made = number_ ? type->tp_alloc(type, 0) : NULL;
+    PyObject *made = number_ ? lp_new(type) : NULL;
     if (made &&
         (PyObject_GenericSetAttr(made, st->classes.uuid_int, number_) < 0 ||
          PyObject_GenericSetAttr(made, st->classes.uuid_safe, st->classes.uuid_unknown) < 0))

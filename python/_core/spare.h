@@ -31,7 +31,7 @@ static inline PyObject *lp_spare_take(lp_spares *spares, PyTypeObject *type, siz
 {
     lp_spare *spare = spares->first;
     if (!spare)
-        return type->tp_alloc(type, 0);
+        return lp_new(type);
     spares->first = spare->next;
     spares->count--;
     memset((char *)spare + sizeof(PyObject), 0, size);

@@ -472,7 +472,7 @@ static PyObject *types_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                      &dicts, &dumps, &loads) ||
         lp_sniff_init(st) < 0)
         return NULL;
-    types *self = (types *)type->tp_alloc(type, 0);
+    types *self = (types *)lp_new(type);
     if (!self)
         return NULL;
     self->st = st;

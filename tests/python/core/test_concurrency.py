@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ENDLESS, lib, looplite_only
+from support import ENDLESS, IS_LOOPLITE, lib, looplite_only
 from support.errors import has_code
 from support.locks import make, probe, rows, write_lock
 from support.loops import Ticks, caught, turns, until
@@ -396,5 +396,26 @@ def test_calls_that_begin_beside_a_close(run: Run, table: Path, pending: bool) -
             assert str(error) == "Cannot operate on a closed database."
         for error in [*own, await caught(cursor.fetchall()), await caught(db.execute("SELECT 1"))]:
             assert type(error) is ValueError, error
+
+    run(main)
+
+
+@pytest.mark.parametrize("factory", [str, bytes], ids=["str", "bytes"])
+def test_what_was_asked_before_close_is_answered(run: Run, path: Path, factory: Any) -> None:
+    """Also when close() ends before the tasks that asked had their turn to take the rows."""
+    make(path, "CREATE TABLE t(v); INSERT INTO t VALUES ('x')")
+    options = {"inline": False} if IS_LOOPLITE else {}
+
+    async def main() -> None:
+        for turns_between in range(6):
+            db = await lib.connect(path, **options)
+            db.text_factory = factory
+            cursor = await db.execute("SELECT v FROM t")
+            asked = [asyncio.ensure_future(db.execute_fetchall("SELECT v FROM t")) for _ in "ab"]
+            asked.append(asyncio.ensure_future(cursor.fetchall()))
+            await turns(1 + turns_between)
+            await db.close()
+            for rows in await asyncio.gather(*asked):
+                assert list(rows) == [("x",) if factory is str else (b"x",)]
 
     run(main)
