@@ -19,17 +19,25 @@ def seconds(text: str) -> float:
     return value
 
 
+def _give_up_output() -> None:
+    """What is left of it goes nowhere, also when Python flushes at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def ended(work: Callable[[], int]) -> int:
     """The exit status of `work`; of Ctrl-C, 130; where the reader of the output has gone, 141."""
     try:
         status = work()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody is left to be told, also not when Python flushes at its exit.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        _give_up_output()  # nobody is left to be told
         return BROKEN_PIPE
+    except OSError as error:  # a full disk
+        _give_up_output()
+        print(f"cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -295,6 +295,30 @@ def test_a_closed_pipe_ends_it_quietly(mode: str) -> None:
     assert process.returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is full")
+@pytest.mark.parametrize("sql", ["SELECT 1", f"{COUNT} LIMIT 100000"])
+def test_a_full_disk_is_told(sql: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "looplite", ":memory:", sql],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=environment(),
+        )
+    assert done.stderr == b"cannot write the output: No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_what_there_was_before_an_error_is_shown() -> None:
+    over = "abs(CASE x WHEN 550 THEN -9223372036854775808 ELSE x END)"
+    sql = COUNT.replace("SELECT x FROM", f"SELECT x, {over} FROM") + " LIMIT 600"
+    done = looplite(":memory:", "--mode", "table", sql)
+    assert done.returncode == 1
+    assert "integer overflow" in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("500 |")
+
+
 def test_ctrl_c_ends_a_script() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "looplite"],

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from cli.terminal import CTRL_C, CTRL_D, MORE, OPEN, TAB, UP, Terminal, terminal
+from cli.terminal import CTRL_C, CTRL_D, MORE, OPEN, PROMPT, TAB, UP, Terminal, terminal
 from support import ENDLESS, looplite_only
 from support.locks import make, rows
 
@@ -80,6 +80,29 @@ def test_ctrl_c_interrupts_a_statement(books: Path, tmp_path: Path, sql: str) ->
         shell.end()
     assert shell.process.returncode == 0
     assert rows(books, "SELECT count(*) FROM book") == [(1,)]
+
+
+def test_ctrl_c_interrupts_a_file_and_a_command(books: Path, tmp_path: Path) -> None:
+    make(books, f"CREATE TABLE many(x); INSERT INTO many {COUNT} LIMIT 200000")
+    script = tmp_path / "script.sql"
+    script.write_text(f"SELECT 1;\n{COUNT};\nSELECT 'never';\n")
+    with terminal(books, state=tmp_path) as shell:
+        shell.type(f".read {script}\n")
+        shell.wait("\n100\n")
+        shell.type(CTRL_C)
+        shown = shell.wait("\n" + PROMPT)
+        assert f"interrupted\n  in {script}, the statement of line 2" in shown
+        assert "never" not in shown
+        shell.type(".dump\n")
+        shell.wait("VALUES(100);")
+        shell.type(CTRL_C)
+        shown = shell.wait("\n" + PROMPT)
+        assert shown.endswith("interrupted")
+        assert shown.count("interrupted") == 1
+        assert "Emma" in shell.line("SELECT * FROM book;")
+        shell.type(CTRL_D)
+        shell.end()
+    assert shell.process.returncode == 0
 
 
 def test_ctrl_c_at_the_prompt_clears_the_line(books: Path, tmp_path: Path) -> None:

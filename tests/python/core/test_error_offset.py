@@ -41,3 +41,20 @@ def test_what_is_wrong_with_the_values_has_no_place() -> None:
     assert asyncio.run(offset("SELECT ?, ?", 1)) is None
     assert asyncio.run(offset("SELECT 1; SELECT 2")) is None
     assert asyncio.run(offset("SELECT abs(-9223372036854775808)")) is None
+
+
+def test_the_layer_of_sessions_tells_it_too() -> None:
+    pytest.importorskip("looplite.adapters.aiosqlite")
+    from looplite.adapters.aiosqlite import AiosqliteConfig
+
+    async def main() -> int | None:
+        config = AiosqliteConfig(connection_config={"database": ":memory:"})
+        try:
+            async with config.provide_session() as session:
+                with pytest.raises(sqlite3.Error) as caught:
+                    await session.execute("SELECT nope")
+        finally:
+            await config.close_pool()
+        return getattr(caught.value, "looplite_offset", None)
+
+    assert asyncio.run(main()) == len("SELECT ")

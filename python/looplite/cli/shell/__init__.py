@@ -77,6 +77,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs the shell; gives its exit status."""
     arguments = make_parser().parse_intermixed_args(argv)
+    if sys.stdout is None:  # closed: python -m looplite >&-
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # What a terminal cannot show is shown escaped; a pipe or a file gets UTF-8.
         if hasattr(stream, "reconfigure"):

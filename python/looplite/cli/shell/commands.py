@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import looplite
 from looplite.cli.shell.modes import MODES
-from looplite.cli.shell.session import WRONG, Session, ShellError, plain
+from looplite.cli.shell.session import WRONG, Interrupted, Session, ShellError, plain
 from looplite.cli.shell.trouble import first_line
 from looplite.crud.sql import quote_identifier as quoted
 
@@ -51,6 +51,11 @@ class Commands:
         except WRONG as error:
             self.session.fail(first_line(error))
             return False
+        except Interrupted as stop:
+            if not stop.told:
+                self.session.fail("interrupted")
+                stop.told = True
+            raise
         finally:
             self.session.out.flush()
         return True

@@ -8,6 +8,8 @@ and their shadow tables; generated columns are left to be generated.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncGenerator
 
 import looplite
@@ -37,8 +39,10 @@ async def dump(db: looplite.Connection, pattern: str = "%") -> AsyncGenerator[st
         async for text in _dump(db, pattern):
             yield text
     finally:
-        if own and db.in_transaction:
-            await db.execute("ROLLBACK")
+        while own and db.in_transaction:
+            # A Ctrl-C that ends the dump may reach this, too.
+            with contextlib.suppress(sqlite3.OperationalError):
+                await db.execute("ROLLBACK")
 
 
 async def _dump(db: looplite.Connection, pattern: str) -> AsyncGenerator[str, None]:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 BATCH = WINDOW
 MEMORY = ":memory:"
+_AGAIN = 0.02  # seconds
 # What a statement can raise because of what was typed: anything else is a fault of the shell.
 WRONG = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError)
 
@@ -41,6 +42,8 @@ class ShellError(Exception):
 
 class Interrupted(Exception):  # noqa: N818 - not an error
     """The user pressed Ctrl-C."""
+
+    told = False  # and reads so already
 
 
 class Session:
@@ -84,7 +87,7 @@ class Session:
             if self._signals > 1 or self._db is None:
                 self._loop.call_soon_threadsafe(task.cancel)
             else:
-                self._loop.call_soon_threadsafe(self._interrupt)
+                self._loop.call_soon_threadsafe(self._interrupt, task)
 
         main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, pressed) if main else None
@@ -101,9 +104,12 @@ class Session:
             raise Interrupted
         return result
 
-    def _interrupt(self) -> None:
-        if self._db is not None and not self._db.closed:
-            self._loop.create_task(self._quietly())
+    def _interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Until it has an effect: a statement that still waits for a worker is not interrupted."""
+        if task.done() or self._db is None or self._db.closed:
+            return
+        self._loop.create_task(self._quietly())
+        self._loop.call_later(_AGAIN, self._interrupt, task)
 
     async def _quietly(self) -> None:
         with contextlib.suppress(sqlite3.Error, ValueError):  # closed meanwhile
@@ -206,8 +212,9 @@ class Session:
         self._last = None
         try:
             self.run(self._statement(sql))
-        except Interrupted:
+        except Interrupted as stop:
             self.fail("interrupted")
+            stop.told = True
             self._rolled_back(in_transaction)
             raise
         except WRONG as error:
@@ -235,13 +242,16 @@ class Session:
             names = [column[0] for column in cursor.description]
             writer = kind(self.out.write, names, headers, self.limit)
             count = 0
-            while rows := await cursor.fetchmany(BATCH):
-                count += len(rows)
-                writer.rows(rows)
-                if self._signals:
-                    if isinstance(writer, Table):
-                        writer.flush()
-                    return
+            try:
+                while not self._signals and (rows := await cursor.fetchmany(BATCH)):
+                    count += len(rows)
+                    writer.rows(rows)
+            finally:
+                # What there was before an error or a Ctrl-C.
+                if isinstance(writer, Table):
+                    writer.flush()
+            if self._signals:
+                return
             writer.end()
             if self.interactive and kind is Table:
                 self.out.write(f"({_counted(count, 'row')})\n")

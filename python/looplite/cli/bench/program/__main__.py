@@ -33,6 +33,8 @@ ROWS: tuple[Row, ...] = (
     *fetchall.ROWS,
     *async_for.ROWS,
 )
+# Others have rows in bench/ alone.
+LIBRARIES = tuple(name for name in PEERS if any(name in row.peers for row in ROWS))
 PLOT = "looplite-bench.svg"
 
 
@@ -44,7 +46,7 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measures this machine: looplite beside sqlite3, and whatever of aiosqlite,\n"
         "apsw, rapsqlite and pyturso is installed. Prints a table and writes a plot.\n"
-        "Two minutes, on a machine that does nothing else.",
+        "Some minutes, on a machine that does nothing else.",
         epilog=f"rows:\n{names}",
     )
     parser.add_argument(
@@ -56,7 +58,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, help="where the databases lie meanwhile (that for temporary files)"
     )
-    parser.add_argument("--plot", type=Path, default=Path(PLOT), metavar="FILE", help=f"({PLOT})")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path(PLOT),
+        metavar="FILE",
+        help=f"where the plot goes ({PLOT})",
+    )
     parser.add_argument("--no-plot", action="store_true", help="only the table")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers into a file")
     return parser.parse_args()
@@ -66,10 +74,10 @@ def main() -> int:
     options = arguments()
     rows = choose(options.rows, ROWS)
     wanted = frozenset(filter(None, options.peers.split(",")))
-    if unknown := wanted - set(PEERS):
-        raise SystemExit(f"no such library: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    found, absent = versions()
-    absent.pop("sqlspec", None)  # no row here has it
+    if unknown := wanted - set(LIBRARIES):
+        known = ", ".join(LIBRARIES)
+        raise SystemExit(f"no such library: {', '.join(unknown)}; there are {known}")
+    found, absent = versions(LIBRARIES)
     if SUBJECT in absent:
         raise SystemExit(f"looplite cannot be imported: {absent[SUBJECT]}")
     session = Session(
@@ -89,7 +97,7 @@ def main() -> int:
     print(table(results))
     print("The median of each; x: how many times as fast looplite is. On the loop: the share of")
     print("looplite's operations that took no thread. A dash: not possible with that library.\n")
-    print(", ".join(f"{name} {version}" for name, version in found.items() if name != "sqlspec"))
+    print(", ".join(f"{name} {version}" for name, version in found.items()))
     if absent:
         print(f"not installed: {', '.join(absent)}")
     print(", ".join(f"{key}: {value}" for key, value in here.items()) + f"; load {before:.2f}")

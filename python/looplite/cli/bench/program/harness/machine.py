@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.child import call
@@ -47,11 +48,12 @@ def machine(folder: Path) -> dict[str, str]:
     }
 
 
-def versions() -> tuple[dict[str, str], dict[str, str]]:
+def versions(names: Iterable[str] = PEERS) -> tuple[dict[str, str], dict[str, str]]:
     """Python's and each peer's version with that of its SQLite; and why some are missing."""
     found = {"Python": f"{platform.python_implementation()} {platform.python_version()}"}
     absent = {}
-    for name, peer in PEERS.items():
+    for name in names:
+        peer = PEERS[name]
         # In a fork: an import must not touch this process.
         answer = call(lambda peer=peer: {"sqlite": peer().load()}, 60.0)  # type: ignore[misc]
         if "failure" in answer:
