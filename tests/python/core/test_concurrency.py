@@ -415,7 +415,7 @@ def test_what_was_asked_before_close_is_answered(run: Run, path: Path, factory: 
             asked.append(asyncio.ensure_future(cursor.fetchall()))
             await turns(1 + turns_between)
             await db.close()
-            for rows in await asyncio.gather(*asked):
-                assert list(rows) == [("x",) if factory is str else (b"x",)]
+            for answer in await asyncio.gather(*asked):
+                assert list(answer) == [("x",) if factory is str else (b"x",)]
 
     run(main)

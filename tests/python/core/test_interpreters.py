@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import lib, looplite_only
@@ -59,4 +60,5 @@ def test_the_gil_is_asked_for() -> None:
     assert lib._core
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         pytest.skip("this Python always has the GIL")
-    assert sys._is_gil_enabled()
+    enabled: Any = getattr(sys, "_is_gil_enabled")  # noqa: B009
+    assert enabled()
