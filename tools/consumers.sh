@@ -103,7 +103,7 @@ for adapter in adapters/*.h; do
     package=$(echo "$adapter" | sed 's/.*_uv.h/libuv/; s/.*_glib.h/glib-2.0/; s/.*_event.h/libevent_core/')
     if flags=$(pkg-config --cflags "$package" 2>/dev/null); then
         # shellcheck disable=SC2086  # words on purpose
-        quietly "the amalgamation, $adapter" gcc -std=c11 $warnings -fsyntax-only $flags -I"$work/amalgamation" \
+        quietly "the amalgamation, $adapter" gcc -std=c11 -D_GNU_SOURCE $warnings -fsyntax-only $flags -I"$work/amalgamation" \
             -include "$adapter" -x c /dev/null
     fi
 done
