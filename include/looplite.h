@@ -46,6 +46,7 @@
 
 #include <looplite/adk.h>
 #include <looplite/arrow.h>
+#include <looplite/backup.h>
 #include <looplite/base.h>
 #include <looplite/blob.h>
 #include <looplite/conn.h>

@@ -151,18 +151,20 @@ static bool admits(const ll_conn *conn, const ll_request *request)
 /* No thread could be started for what is queued: everybody but `mine` is told by completion. */
 static void fail_queued(ll_conn *conn, ll_request *mine)
 {
-    struct lli_list failed, kept;
+    struct lli_list failed, kept, stranded;
     ll_writer *writer = NULL;
     lli_conn_pass_gate(conn); /* READY and in no line of a crew: it is this thread's */
     if (conn->turns.asked)
         lli_gate_give_back(&conn->turns);
     lli_list_init(&failed);
     lli_list_init(&kept);
+    lli_list_init(&stranded);
     lli_lock(&conn->mu);
     struct lli_node *node;
     while ((node = lli_list_pop(&conn->queue)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
-        lli_list_push(lli_request_internal(request) ? &kept : &failed, node);
+        bool strands = request->op == LLI_OP_CHORE && request->in.chore.strand;
+        lli_list_push(strands ? &stranded : lli_request_internal(request) ? &kept : &failed, node);
         if (request->op == LLI_OP_GROUP)
             writer = lli_group_ref(request->in.writer);
     }
@@ -180,10 +182,16 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
             lli_unlock(&conn->mu);
         }
         if (request != mine && lli_request_claim(request)) {
+            if (request->op == LLI_OP_TASK && request->in.task.ops->lost)
+                request->in.task.ops->lost(request);
             lli_error_set(&request->error, LL_ESYS, "%s", ll_last_error());
             lli_request_finish(request);
         }
         ll_request_unref(request);
+    }
+    while ((node = lli_list_pop(&stranded)) != NULL) {
+        ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
+        request->in.chore.strand(request);
     }
     if (writer) {
         lli_group_strand(writer);
@@ -194,13 +202,14 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
 /* Puts the connection in line. If there is no thread at all, those in its queue are told. */
 static ll_status call_worker_or_fail(ll_conn *conn, ll_request *request)
 {
+    bool internal = lli_request_internal(request); /* what it lies in may go */
     ll_status status = lli_crew_ready(conn->crew, conn, false);
     if (status == LL_OK)
         return LL_OK;
     fail_queued(conn, request);
     lli_conn_unref(conn);
-    if (lli_request_internal(request))
-        return LL_OK; /* it stays queued */
+    if (internal)
+        return LL_OK; /* it stays queued, or was told */
     /* A canceller may have been quicker: then it is finished already, and has told so. */
     return lli_request_claim(request) ? status : LL_OK;
 }
@@ -608,7 +617,7 @@ static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
     }
     enum lli_run_result result = lli_run(conn, request, ret_park_ns);
-    if (result != LLI_RUN_PARK && conn->facts_stale)
+    if (result != LLI_RUN_PARK && result != LLI_RUN_AWAY && conn->facts_stale)
         lli_facts_learn(conn);
     if (LLI_UNLIKELY(conn->turns.asked))
         lli_gate_give_back(&conn->turns);
@@ -629,6 +638,10 @@ bool lli_conn_run_one(ll_conn *conn)
         return lli_conn_park(conn, request, park_ns);
     if (LLI_UNLIKELY(result == LLI_RUN_GROUPED)) {
         lli_group_join(request);
+        return false;
+    }
+    if (LLI_UNLIKELY(result == LLI_RUN_AWAY)) {
+        request->in.task.ops->leave(request);
         return false;
     }
     return lli_conn_complete(conn, request);

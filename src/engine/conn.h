@@ -52,17 +52,19 @@ struct ll_conn {
     struct lli_list queue;     /* of ll_request.queue_node */
     struct lli_list residents; /* of lli_resident.node */
     enum lli_conn_mode mode;
-    ll_request *current;    /* what runs, for interrupt and naps; no reference of its own */
-    bool unpark_pending;    /* a wake-up came before the connection was parked */
-    bool closing;           /* a close was accepted */
-    bool autoclosing;       /* `autoclose` is or was queued */
-    bool writing;           /* a write transaction was open after the last request */
-    unsigned outside;       /* threads in ll_conn_enter(), or between it and ll_conn_leave() */
-    unsigned asking;        /* of them, who have not got it yet */
-    bool lent;              /* by the worker that owns it, which waits until it is no more */
-    bool borrowed;          /* ... to one of them */
-    bool leaving;           /* it closes as soon as they have left; nobody else gets in */
-    bool needs_worker;      /* something in the queue is not for the loop of `delayer` */
+    ll_request *current; /* what runs, for interrupt and naps; no reference of its own */
+    bool unpark_pending; /* a wake-up came before the connection was parked */
+    bool closing;        /* a close was accepted */
+    bool autoclosing;    /* `autoclose` is or was queued */
+    bool writing;        /* a write transaction was open after the last request */
+    unsigned outside;    /* threads in ll_conn_enter(), or between it and ll_conn_leave() */
+    unsigned asking;     /* of them, who have not got it yet */
+    bool lent;           /* by the worker that owns it, which waits until it is no more */
+    bool borrowed;       /* ... to one of them */
+    bool leaving;        /* it closes as soon as they have left; nobody else gets in */
+    ll_conn
+        *copied_from;  /* a backup writes to it, from there; no reference: that is the backup's */
+    bool needs_worker; /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
     struct {
         bool on_loop;

@@ -222,8 +222,10 @@ static void drop_finished(ll_engine *engine)
     ll_request *request = take_finished(engine);
     while (request) {
         ll_request *next = request->next_finished;
-        forget(engine, request);
-        ll_request_unref(request);
+        if (request->op != LLI_OP_NEWS) { /* which lies in a request that comes behind it */
+            forget(engine, request);
+            ll_request_unref(request);
+        }
         request = next;
     }
 }
@@ -246,6 +248,11 @@ void lli_engine_post(ll_engine *engine, ll_request *request)
 
 static void deliver(ll_engine *engine, ll_request *request, size_t *count)
 {
+    if (LLI_UNLIKELY(request->op == LLI_OP_NEWS)) {
+        ++*count;
+        request->in.news.tell(request);
+        return;
+    }
     forget(engine, request);
     atomic_fetch_add_explicit(&engine->stats.completed, 1, memory_order_relaxed);
     count_end(engine, request);

@@ -34,6 +34,7 @@ enum lli_op {
     LLI_OP_GROUP,     /* a writer's next transaction */
     LLI_OP_CHORE,     /* what the layer above does with a connection of its own: in.chore */
     LLI_OP_LEAVE,     /* the end of what it has opened on somebody's: in.chore */
+    LLI_OP_NEWS,      /* on its way to a loop, never in a queue: in.news */
     LLI_OP_LEND       /* a read that lends its rows: never in a queue */
 };
 
@@ -72,12 +73,18 @@ struct lli_task_ops {
     const char *name; /* of the public function, as "ll_blob_open()" */
     /* Owner. enum lli_run_result, but nothing that only a loop gives. */
     int (*run)(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+    /* After LLI_RUN_AWAY, as the last thing that the worker does with the connection, which stays OWNED, by whoever has
+     * the request. */
+    void (*leave)(ll_request *request);
+    /* It was parked, and fails because there is no thread: before anybody is told. NULL: nothing to do. */
+    void (*lost)(ll_request *request);
     /* The request's memory goes, and in.task.data with it. Any thread; NULL: nothing to do. */
     void (*gone)(ll_request *request);
     enum lli_kind kind; /* of a statement that changes as much of what is known of the connection */
     bool timed;         /* the operation timeout of a pool is for it, too */
     bool stays;         /* it leaves something on the handle that nobody can look for */
     bool ends;          /* it ends something, and is not refused in a transaction that was lost */
+    bool opens;         /* its connection was opened for it alone: it tells why that failed */
 };
 
 struct ll_request {
@@ -151,7 +158,14 @@ struct ll_request {
                        uint64_t *ret_park_ns); /* enum lli_run_result; owner */
             void (*end)(ll_conn *,
                         ll_request *); /* it has run; the connection is let go. Any thread */
+            void (*strand)(
+                ll_request
+                    *); /* there is no thread for it: it was taken from the queue. NULL: it waits
+                                             there for the next one */
         } chore;
+        struct {
+            void (*tell)(ll_request *); /* the loop */
+        } news;
         ll_cursor *cursor; /* LLI_OP_NEXT, LLI_OP_PUMP, LLI_OP_END */
         ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
         ll_writer *writer; /* LLI_OP_GROUP */

@@ -287,7 +287,12 @@ static bool can_serve(ll_conn *conn, ll_request *request)
 {
     if (conn->db.handle)
         return true;
-    if (conn->open_error.pub.status < 0)
+    bool opens = request->op == LLI_OP_TASK && request->in.task.ops->opens;
+    if (conn->open_error.pub.status < 0 && opens) {
+        lli_error_set(&request->error, conn->open_error.pub.status, "%s",
+                      conn->open_error.pub.message);
+        request->error.pub.sqlite_code = conn->open_error.pub.sqlite_code;
+    } else if (conn->open_error.pub.status < 0)
         lli_error_set(&request->error, LL_ECLOSED, "the connection was never opened: %s",
                       conn->open_error.pub.message);
     else

@@ -9,6 +9,7 @@ enum lli_run_result {
     LLI_RUN_DONE,    /* the results are set */
     LLI_RUN_PARK,    /* a lock was not free: run it again after *ret_park_ns */
     LLI_RUN_GROUPED, /* its writer is to have it, with the connection: lli_group_join() */
+    LLI_RUN_AWAY,    /* a task goes on elsewhere, with the connection: ops->leave() */
     /* only inside an attempt on the loop: */
     LLI_RUN_BOUNCED, /* a guard fired: nothing has happened, run it again on a worker */
     LLI_RUN_LIVE     /* the budget ended between two rows: a worker goes on with request->taken */

@@ -136,6 +136,7 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
         return LLI_RUN_DONE;
     }
     lli_error_set(&conn->open_error, request->error.pub.status, "%s", request->error.pub.message);
+    conn->open_error.pub.sqlite_code = request->error.pub.sqlite_code;
     abandon_handle(conn);
     request->outcome = LL_NOT_APPLIED;
     return LLI_RUN_DONE;

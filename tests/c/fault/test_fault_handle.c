@@ -1,5 +1,5 @@
 /* Every allocation, thread start and VFS call fails once, in turn, while a program uses what stands on the handle itself:
- * blobs, serializing, functions.
+ * blobs, serializing, functions, backups.
  *
  * Each step either works or gives a documented error; nothing may crash, hang or leak, and the file is whole. What a
  * scenario has to promise beyond that it checks itself. */
@@ -168,6 +168,34 @@ static void use_functions(struct run *run)
         exec(run, "SELECT twice(id) FROM t ORDER BY data COLLATE bytes");
 }
 
+/* The target holds all of the source, or what it held. */
+static void use_backup(struct run *run)
+{
+    char path[640];
+    snprintf(path, sizeof path, "%s.copy", run->path);
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < 4; i++) {
+        char name[660];
+        snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        unlink(name);
+    }
+    t_file_sql(path,
+               "CREATE TABLE t(id INTEGER PRIMARY KEY, data); INSERT INTO t VALUES(7, 'old')");
+    ll_request *request = NULL;
+    ll_backup_options options = {.pages = 3};
+    step(run, "backup", ll_backup_to_file(run->conn, path, &options, NULL, &request), &request);
+    ll_outcome outcome = request ? ll_request_outcome(request) : LL_NOT_APPLIED;
+    finish(&request);
+    exec(run, "INSERT INTO t(data) VALUES('goes on')");
+    if (access(path, F_OK) != 0)
+        BAD(run, "%s", "the target is gone");
+    t_integrity(path);
+    bool copied = t_file_int(path, "SELECT count(*) FROM t WHERE id = 7") == 0;
+    if (outcome == LL_APPLIED ? !copied : outcome == LL_NOT_APPLIED && copied)
+        BAD(run, "it says %s, and the target is%s a copy",
+            outcome == LL_APPLIED ? "applied" : "not applied", copied ? "" : " not");
+}
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 static void program(struct run *run, scenario_fn *scenario)
@@ -252,12 +280,20 @@ static void functions(void **state)
     in_all_ways(*state, use_functions, schema);
 }
 
+static void backups(void **state)
+{
+    static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, data);"
+                                 "INSERT INTO t VALUES(1, randomblob(50000))";
+    in_all_ways(*state, use_backup, schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(blobs),
         T_TEST(serializing),
         T_TEST(functions),
+        T_TEST(backups),
     };
     return T_RUN(tests);
 }
