@@ -41,6 +41,10 @@ static int hand_over(ll_conn *from, ll_conn *to)
 {
     ll_request *bytes_of = NULL, *put = NULL;
     ll_status status = ll_serialize(from, NULL, NULL, &bytes_of);
+    if (status == LL_ESQL) { /* this SQLite was built without it */
+        puts(ll_last_error());
+        return 1;
+    }
     int fine = finished(status, bytes_of);
     if (fine) {
         size_t size;

@@ -131,7 +131,8 @@ typedef struct ll_hooks {
         void *
             user); /* before a commit that has written something; not 0 turns it into a rollback, and it
                                      fails with SQLITE_CONSTRAINT_COMMITHOOK */
-    void (*rollback)(void *user); /* after a rollback, for whatever reason */
+    void (*rollback)(
+        void *user); /* after a rollback, for whatever reason but the connection's close */
     void *user;
     void (*destroy)(void *user); /* as ll_function.destroy */
 } ll_hooks;

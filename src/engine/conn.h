@@ -43,6 +43,7 @@ struct ll_conn {
     atomic_uint refs;             /* memory; last unref is acq_rel */
     _Atomic(ll_engine *) holder;  /* whose list `hold_node` is in; set and cleared by its loop */
     _Atomic(ll_engine *) delayer; /* which one's loop it waits for, or did last; the same */
+    atomic_uint resident_count;   /* in `residents`; relaxed: the owner alone adds one, and asks */
     atomic_uint own_code; /* LL_OWN_*; relaxed: it is set before the statement it concerns */
     atomic_uint handles;  /* the user's references; the last one closes */
 

@@ -5,14 +5,23 @@
  * opened on a handle beside statements is listed, and ended by the connection's owner first.
  *
  * A node is taken out under the mutex by whoever ends the thing, so exactly one does; the ending itself is done
- * without it, for it calls SQLite. */
+ * without it, for it calls SQLite. How many there are is counted beside the list, for the owner asks behind each
+ * request of a pool or a group. */
 #include "engine/resident.h"
 
 void lli_resident_add(ll_conn *conn, struct lli_resident *resident)
 {
     lli_lock(&conn->mu);
     lli_list_push(&conn->residents, &resident->node);
+    atomic_fetch_add_explicit(&conn->resident_count, 1, memory_order_relaxed);
     lli_unlock(&conn->mu);
+}
+
+/* Under mu. */
+static void take_out(ll_conn *conn, struct lli_node *node)
+{
+    lli_list_remove(node);
+    atomic_fetch_sub_explicit(&conn->resident_count, 1, memory_order_relaxed);
 }
 
 bool lli_resident_remove(ll_conn *conn, struct lli_resident *resident)
@@ -20,7 +29,7 @@ bool lli_resident_remove(ll_conn *conn, struct lli_resident *resident)
     lli_lock(&conn->mu);
     bool mine = lli_node_linked(&resident->node);
     if (mine)
-        lli_list_remove(&resident->node);
+        take_out(conn, &resident->node);
     lli_unlock(&conn->mu);
     return mine;
 }
@@ -29,19 +38,13 @@ size_t lli_resident_cut(ll_conn *conn, const char *why)
 {
     for (size_t count = 0;; count++) {
         lli_lock(&conn->mu);
-        struct lli_node *node = lli_list_pop(&conn->residents);
+        struct lli_node *node = lli_list_first(&conn->residents);
+        if (node)
+            take_out(conn, node);
         lli_unlock(&conn->mu);
         if (!node)
             return count;
         struct lli_resident *resident = LLI_CONTAINER_OF(node, struct lli_resident, node);
         resident->cut(resident, why);
     }
-}
-
-bool lli_resident_any(ll_conn *conn)
-{
-    lli_lock(&conn->mu);
-    bool any = !lli_list_empty(&conn->residents);
-    lli_unlock(&conn->mu);
-    return any;
 }

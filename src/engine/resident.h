@@ -18,6 +18,9 @@ bool lli_resident_remove(ll_conn *conn, struct lli_resident *resident);
 /* Owner: ends all of them; how many there were. */
 size_t lli_resident_cut(ll_conn *conn, const char *why);
 /* Owner: whether there is any. (Only he adds one.) */
-bool lli_resident_any(ll_conn *conn);
+static inline bool lli_resident_any(const ll_conn *conn)
+{
+    return atomic_load_explicit(&conn->resident_count, memory_order_relaxed) > 0;
+}
 
 #endif

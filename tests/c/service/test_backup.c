@@ -425,6 +425,43 @@ static void ends_in_the_middle(void **state)
     }
 }
 
+/* Whenever it is cancelled, and whatever it does then: it is told once, truly, and both connections go on. */
+static void cancelled_at_any_moment(void **state)
+{
+    t_env *t = *state;
+    int rounds = getenv("LL_TEST_SLOW") ? 20 : 100, whole = 0;
+    t_file_sql(t_path(t, "a.db"), schema);
+    t_file_sql(t_path(t, "b.db"), "CREATE TABLE t(id INTEGER PRIMARY KEY, x)");
+    ll_conn *source = t_open(t, "a.db"), *target = t_open(t, "b.db");
+    for (int round = 0; round < rounds; round++) {
+        t_told told = {0};
+        ll_submit how = {.done = t_tell, .user = &told};
+        ll_backup_options options = {.pages = 40, .pause_ns = round % 3 == 0 ? T_MS / 20 : 0};
+        ll_request *request = NULL, *write = NULL;
+        t_exec(target, "DELETE FROM t");
+        T_CHECK(ll_backup(source, target, &options, &how, &request) == LL_PENDING);
+        if (round % 2 == 0)
+            T_CHECK(ll_exec(source, "UPDATE t SET x = 'y' WHERE id = 3", NULL, 0, NULL, &write) >=
+                    LL_OK);
+        for (int turn = 0; turn < round % 17; turn++) /* a little later each time */
+            t_turn(t->engine);
+        T_CHECK(ll_request_cancel(request) == LL_OK);
+        ll_status status = ll_request_wait(request);
+        T_CHECK(status == LL_OK || status == LL_ECANCELLED);
+        T_CHECK(told.calls == 1 && told.status == status);
+        T_CHECK((told.outcome == LL_APPLIED) == (status == LL_OK));
+        T_EQUAL(t_int(target, "SELECT count(*) FROM t"), status == LL_OK ? 500 : 0);
+        if (write)
+            T_CHECK(ll_request_wait(write) == LL_OK);
+        ll_request_unref(write);
+        ll_request_unref(request);
+        whole += status == LL_OK;
+    }
+    print_message("%d of %d copies were whole\n", whole, rounds);
+    t_close(target);
+    t_close(source);
+}
+
 static void dropped_before_it_begins(void **state)
 {
     t_env *t = *state;
@@ -666,6 +703,7 @@ int main(void)
         T_TEST(while_the_source_writes),
         T_TEST(writers_of_the_target_stand_in_line),
         T_TEST(ends_in_the_middle),
+        T_TEST(cancelled_at_any_moment),
         T_TEST(dropped_before_it_begins),
         T_TEST(handles_given_back_meanwhile),
         T_TEST(an_engine_that_ends),

@@ -79,7 +79,7 @@ static void fails(ll_request *request, ll_status status, int code, const char *w
 {
     t_is(request, status, LL_NOT_APPLIED);
     const ll_error *error = ll_request_error(request);
-    T_EQUAL(error->sqlite_code, code);
+    T_EQUAL(error->sqlite_code & 0xff, code);
     if (!strstr(error->message, words))
         t_fail(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", error->message, words);
     size_t size = 1;
@@ -180,7 +180,7 @@ static void in_a_transaction_it_is_part_of_it(void **state)
     blob = open_blob(conn, 1, true);
     ll_request_unref(write_blob(blob, 3, "QQQ"));
     t_exec(conn, "ROLLBACK");
-    fails(write_blob(blob, 0, "no"), LL_ESQL, SQLITE_ABORT_ROLLBACK, "has expired");
+    fails(write_blob(blob, 0, "no"), LL_ESQL, SQLITE_ABORT, "has expired");
     close_blob(blob, LL_ESQL, LL_NOT_APPLIED); /* SQLite: abort due to ROLLBACK */
     T_EQUAL(t_file_int(path, "SELECT data = 'XYZdef' FROM t"), 1);
     t_close(conn);

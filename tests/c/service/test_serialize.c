@@ -188,7 +188,9 @@ static void errors(void **state)
     T_CHECK(ll_serialize(NULL, NULL, NULL, &request) == LL_EINVAL && request == NULL);
     T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), 100); /* as it was */
     /* what is no database shows at its first use */
-    ll_request_unref(deserialize(conn, NULL, "no database, but long enough", 28, 0));
+    char junk[2000];
+    memset(junk, 'x', sizeof junk);
+    ll_request_unref(deserialize(conn, NULL, junk, sizeof junk, 0));
     request = t_exec_fails(conn, "SELECT * FROM t", LL_ESQL);
     T_EQUAL(ll_request_error(request)->sqlite_code, SQLITE_NOTADB);
     ll_request_unref(request);
@@ -366,6 +368,7 @@ static void forked(void **state)
 
 int main(void)
 {
+    const struct CMUnitTest without[] = {T_TEST(a_sqlite_without_it)};
     const struct CMUnitTest tests[] = {
         T_TEST(gives_the_file),
         T_TEST(there_and_back),
@@ -381,5 +384,7 @@ int main(void)
         T_TEST(on_a_pools_connection),
         T_TEST(forked),
     };
-    return T_RUN(tests);
+    /* (Before 3.36 it had to be asked for when SQLite was built.) */
+    bool there = lli_sqlite_ready() == LL_OK && lli_sq.serialize && lli_sq.deserialize;
+    return there ? T_RUN(tests) : T_RUN(without);
 }
