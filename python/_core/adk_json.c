@@ -11,7 +11,7 @@
  * (is_one_value()); whether it is a valid one says the parser, and no piece can lead it into the next.
  *
  * A name that comes twice counts as the last one says: the time and the ids of the columns are behind, or before, what
- * is to win. [M] A session's 50 events: 26 us, 200 when it was done in Python. */
+ * is to win. [M] 50 events, 31 KB: 60 us, and 144 in Python. */
 #include "adk.h"
 
 #include <looplite/adk.h>
