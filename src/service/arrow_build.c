@@ -132,7 +132,7 @@ static size_t write_value(const struct lli_col *col, size_t row, char *room, siz
         return write_double(real, room, room_size);
     case LL_TEXT:
     case LL_BLOB:
-        *ret_at = col->bytes + (word >> 32);
+        *ret_at = col->bytes ? col->bytes + (word >> 32) : (const void *)""; /* all are empty */
         return (size_t)(word & UINT32_MAX);
     default:
         return 0;

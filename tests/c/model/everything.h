@@ -276,8 +276,9 @@ static inline void told_in_order(struct model *m, const struct asked *a)
     bool ordered = a->session != SESSION_POOL && a->kind != NEXT && a->kind != STREAM;
     for (const struct asked *b = m->asked; ordered && a->status == LL_OK && b != a; b++)
         if (b->session == a->session && b->request && b->kind != NEXT)
-            t_fail(__FILE__, __LINE__, "session %u: %s was told before %s, which was asked for before",
-                   a->session, kind_names[a->kind], kind_names[b->kind]);
+            t_fail(__FILE__, __LINE__,
+                   "session %u: %s was told before %s, which was asked for before", a->session,
+                   kind_names[a->kind], kind_names[b->kind]);
 }
 
 static inline void on_done(ll_request *request, void *user)
@@ -449,9 +450,21 @@ static inline void transaction(struct model *m, unsigned s)
                                  : ll_txn_rollback(conn, &how, &a->request));
 }
 
+/* Reads without a turn of the loop between them share a snapshot, which a write has to let go of. */
+static inline void read_often(struct model *m, unsigned s)
+{
+    for (uint64_t i = 2 + draw(m, 3); i > 0; i--)
+        read_rows(m, s);
+    if (draw(m, 2))
+        insert(m, s);
+}
+
 static inline void on_conn(struct model *m, unsigned s)
 {
-    switch (draw(m, 10)) {
+    switch (draw(m, 11)) {
+    case 10:
+        read_often(m, s);
+        break;
     case 0:
         many(m, s);
         break;

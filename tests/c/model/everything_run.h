@@ -112,6 +112,7 @@ static inline void end(struct model *m)
     count(m);
     for (unsigned s = 0; s < m->homes; s++) {
         T_CHECK(!t_state(m->sessions[s].conn).in_transaction);
+        T_CHECK(!lli_snapshot_held(&m->sessions[s].conn->db.snapshot)); /* its turn is over */
         ll_conn_unref(m->sessions[s].conn);
     }
     ll_writer_free(m->writer);

@@ -69,6 +69,12 @@ MUTANTS = [
         "                lli_sq.mutex_leave(mutex);",
     ),
     Mutant(
+        "a held snapshot is read though somebody has written",
+        "src/db/snapshot.c",
+        "    if (LLI_LIKELY(index && unchanged(index, &snapshot->copy) &&",
+        "    if (LLI_LIKELY(index && (unchanged(index, &snapshot->copy) || true) &&",
+    ),
+    Mutant(
         "a write does not see that a snapshot is held",
         "src/engine/inline.c",
         "    if (!plain_read && lli_snapshot_held(&conn->db.snapshot))",
@@ -106,10 +112,10 @@ MUTANTS = [
         "    if (false && lli_db_in_transaction(&conn->db)) {\n        reset->rolled_back = true;",
     ),
     Mutant(
-        "what was stopped midway is told not to be applied",
-        "src/engine/request.c",
-        "    request->outcome = changed ? LL_UNKNOWN : LL_NOT_APPLIED;",
-        "    (void)changed;\n    request->outcome = LL_NOT_APPLIED;",
+        "an executemany that stopped midway is told not to be applied",
+        "src/engine/run_many.c",
+        "request->outcome = request->progress > 0 || changed ? LL_UNKNOWN : LL_NOT_APPLIED;",
+        "request->outcome = LL_NOT_APPLIED;",
     ),
     Mutant(
         "the queue of a connection is a stack",

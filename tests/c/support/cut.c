@@ -30,7 +30,7 @@ enum manner {
 
 struct content {
     unsigned char *bytes;
-    size_t size;
+    size_t size, room;
 };
 
 struct file {
@@ -64,8 +64,11 @@ static uint64_t draw(struct disk *disk, uint64_t below)
 
 static void resize(struct content *content, size_t size, unsigned char filling)
 {
-    content->bytes = realloc(content->bytes, size ? size : 1);
-    T_CHECK(content->bytes != NULL);
+    if (size >= content->room) {
+        content->room = size + size / 2 + 4096;
+        content->bytes = realloc(content->bytes, content->room);
+        T_CHECK(content->bytes != NULL);
+    }
     if (size > content->size)
         memset(content->bytes + content->size, filling, size - content->size);
     content->size = size;
