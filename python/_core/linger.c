@@ -74,14 +74,14 @@ enum ended {
 static enum ended stay_idle(const ll_engine *engine, const struct lp_idle *idle, int64_t until)
 {
     for (;;) {
+        int64_t now = lp_now_ns();
+        if (now >= until)
+            return IN_VAIN;
         for (int i = 0; i < LOOKS_A_POLL; i++) {
             if (ll_engine_has_finished(engine))
                 return ANSWERED;
             pause_a_little();
         }
-        int64_t now = lp_now_ns();
-        if (now >= until)
-            return IN_VAIN;
         if (now >= idle->until_ns || lp_idle_is_over(idle))
             return CALLED;
     }
@@ -89,11 +89,11 @@ static enum ended stay_idle(const ll_engine *engine, const struct lp_idle *idle,
 
 static enum ended stay_blind(const ll_engine *engine, int64_t until)
 {
-    do {
+    while (lp_now_ns() < until) {
         if (ll_engine_has_finished(engine))
             return ANSWERED;
         pause_a_little();
-    } while (lp_now_ns() < until);
+    }
     return IN_VAIN;
 }
 
