@@ -89,6 +89,9 @@
     X(0, int, db_cacheflush, (sqlite3 *))                                                         \
     X(0, int, wal_checkpoint_v2, (sqlite3 *, const char *, int, int *, int *))                    \
     X(3039000, const char *, db_name, (sqlite3 *, int))                                           \
+    X(0, int, table_column_metadata,                                                              \
+      (sqlite3 *, const char *, const char *, const char *, const char **, const char **, int *,  \
+       int *, int *))                                                                             \
     X(0, void, free, (void *))
 
 struct lli_sqlite {
