@@ -20,6 +20,7 @@ _ORDER = (
     "pooled",
     "fetchall",
     "async_for",
+    "arrow",
     "open_close",
     "cold_reads",
     "writers",
