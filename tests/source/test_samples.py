@@ -169,7 +169,17 @@ ship {'purchase': 1}
 sum: 6
 """
 
+ARROW = """\
+loaded 3
+['city', 'degrees'] {'city': [None, 'Rome'], 'degrees': [7.0, 12.25]}
+total 15.75
+row 0 (the first is 0), column 'degrees': 9007199254740993 is no double, which a column \
+declared REAL would make of it
+copied 3
+"""
+
 NEEDED = {
+    "arrow.py": "pyarrow",
     "stored_types.py": "looplite.adapters.aiosqlite",
     "tracing_otel.py": "opentelemetry.sdk",
     "trio_tasks.py": "trio",
@@ -205,6 +215,7 @@ def test_samples_of_all_pages() -> None:
         ("crud.py", CRUD),
         ("fastapi_notes.py", NOTES),
         ("job_queue.py", JOBS),
+        ("arrow.py", ARROW),
     ],
     ids=[
         "tiny",
@@ -221,6 +232,7 @@ def test_samples_of_all_pages() -> None:
         "crud",
         "fastapi",
         "queue",
+        "arrow",
     ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
