@@ -22,6 +22,7 @@ _ORDER = (
     "pooled",
     "fetchall",
     "async_for",
+    "arrow",
     "open_close",
     "cold_reads",
     "writers",

@@ -8,6 +8,7 @@
  * is made when somebody asks, which most programs never do. */
 #include "acursor.h"
 
+#include "arrow.h"
 #include "closed.h"
 
 #include "docs.h"
@@ -45,14 +46,23 @@ int lp_cursor_need(const lp_cursor *cursor)
     return lp_conn_need(cursor->conn);
 }
 
+void lp_cursor_drop_rows(lp_cursor *cursor)
+{
+    for (; cursor->count > 0; cursor->count--)
+        ll_batch_free(cursor->batches[cursor->first++]);
+    cursor->first = cursor->row = 0;
+}
+
 /* Ends the statement and drops its rows. */
 static void end_statement(lp_cursor *cursor)
 {
     ll_cursor_close(cursor->rest);
     cursor->rest = NULL;
-    for (; cursor->count > 0; cursor->count--)
-        ll_batch_free(cursor->batches[cursor->first++]);
-    cursor->first = cursor->row = 0;
+    if (LP_UNLIKELY(cursor->tap != NULL)) {
+        ll_arrow_tap_close(cursor->tap);
+        cursor->tap = NULL;
+    }
+    lp_cursor_drop_rows(cursor);
     cursor->broken = false;
     cursor->generation++;
 }
@@ -278,6 +288,11 @@ static PyObject *cursor_execute_private(PyObject *op, PyObject *args, PyObject *
     return call;
 }
 
+static PyObject *cursor_stream(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    return lp_arrow_arguments(args, kwargs) < 0 ? NULL : lp_arrow_of_cursor((lp_cursor *)op);
+}
+
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 static PyMethodDef cursor_methods[] = {
     {"execute", FAST(cursor_execute), METH_FASTCALL | METH_KEYWORDS,
@@ -293,6 +308,9 @@ static PyMethodDef cursor_methods[] = {
     {"close", cursor_close, METH_NOARGS, "close($self, /)\n--\n\n" DOC_CURSOR_CLOSE},
     {"_execute", FAST(cursor_execute_private), METH_VARARGS | METH_KEYWORDS,
      "_execute($self, fn, /, *args, **kwargs)\n--\n\nThe Connection's _execute()."},
+    {"__arrow_c_stream__", FAST(cursor_stream), METH_VARARGS | METH_KEYWORDS,
+     "__arrow_c_stream__($self, /, requested_schema=None)\n--\n\nThe rows that are left, for Arrow: "
+     "read while they are pulled, which blocks the thread that pulls."},
     {"__aenter__", cursor_aenter, METH_NOARGS, NULL},
     {"__aexit__", FAST(cursor_aexit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -534,6 +552,8 @@ static void cursor_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     if (cursor->weakrefs)
         PyObject_ClearWeakRefs(op);
+    ll_arrow_tap_free(cursor->tap); /* who has the stream goes on */
+    cursor->tap = NULL;
     if (cursor->st)
         lp_cursor_reset(cursor);
     if (cursor->batches != cursor->few)

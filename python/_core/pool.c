@@ -531,7 +531,7 @@ int lp_pool_init(PyObject *module, lp_state *st)
 {
     st->pool_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &pool_spec, NULL);
     if (!st->pool_type || lp_lease_init(module, st) < 0 || lp_fetched_init(module, st) < 0 ||
-        lp_arrow_init(module, st) < 0 ||
+        lp_arrow_init(module, st) < 0 || lp_arrow_load_init(module, st) < 0 ||
         PyModule_AddObjectRef(module, "Pool", (PyObject *)st->pool_type) < 0 ||
         PyModule_AddObjectRef(module, "Lease", (PyObject *)st->lease_type) < 0 ||
         PyModule_AddObjectRef(module, "Fetched", (PyObject *)st->fetched_type) < 0)

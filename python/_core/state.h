@@ -24,6 +24,7 @@
  *   shell.c           the private names of aiosqlite
  *   fetched.c         whole results, for sessions
  *   arrow.c           results by the Arrow PyCapsule interface
+ *   arrow_load.c      Connection.load_from_arrow()
  *   hub.c             how the connections of a pool are opened
  *   pool.c lease.c    pools, and connections of them
  *   group.c           writes that share commits
@@ -38,6 +39,7 @@
 #include "spare.h"
 
 #include <looplite.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* Strings that are used as names of attributes and methods, interned once. */
@@ -202,6 +204,8 @@ typedef struct lp_state {
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
     struct lp_pool *pools; /* the pools */
+    atomic_size_t
+        loading; /* sources of load_from_arrow() that are not released; any thread, relaxed */
     struct lp_working *working; /* code of the program that workers are in */
     int has_callbacks;          /* the program has registered some (callback.c) */
     size_t awaited;             /* coroutines that workers wait for */
@@ -226,6 +230,7 @@ int lp_loop_init(PyObject *module, lp_state *st);
 int lp_adopt_init(PyObject *module, lp_state *st);
 int lp_conn_init(PyObject *module, lp_state *st);
 int lp_cursor_init(PyObject *module, lp_state *st);
+int lp_arrow_load_init(PyObject *module, lp_state *st);
 
 /* Tells st->watch, if there is one, what has happened to an object. */
 void lp_watch_tell(lp_state *st, const char *what, PyObject *object);

@@ -124,6 +124,9 @@
     X(0, int, backup_remaining, (sqlite3_backup *))                                               \
     X(0, int, backup_pagecount, (sqlite3_backup *))                                               \
     X(0, void *, malloc64, (sqlite3_uint64))                                                      \
+    X(0, int, table_column_metadata,                                                              \
+      (sqlite3 *, const char *, const char *, const char *, const char **, const char **, int *,  \
+       int *, int *))                                                                             \
     X(0, void, free, (void *))
 
 /* The same for what SQLite may have been built without: NULL then. (Until 3.36 these two were built in only when

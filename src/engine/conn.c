@@ -651,7 +651,6 @@ bool lli_conn_complete(ll_conn *conn, ll_request *request)
 {
     enum lli_op op = request->op;
     bool more = settle(conn, request, false);
-    /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
     if (!more) {
         tell_rested(conn);
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */

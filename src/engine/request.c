@@ -28,6 +28,7 @@
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/group.h"
+#include "engine/run.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
 
@@ -380,6 +381,8 @@ void ll_request_unref(ll_request *request)
     lli_arena_done(&request->arena);
     if (request->op == LLI_OP_NEXT)
         lli_stream_unref(request->in.cursor);
+    if (request->op == LLI_OP_MANY)
+        lli_run_many_done(request); /* it never ran */
     if (request->writer)
         lli_group_unref(request->writer);
     if (request->engine != request->conn->engine)

@@ -60,6 +60,19 @@ enum {
     LLI_SUBMIT_BREAKS = 1u << 30
 };
 
+/* Where an executemany gets its rows from that come one after the other. */
+struct lli_row_source {
+    /* Owner, before the first row, once: sets the statement (in.many.many.text, in.many.size, in.many.many.width).
+     * Errors: in request->error. */
+    ll_status (*begin)(void *arg, ll_request *request);
+    /* Owner, the statement is prepared: the values of row `at`, valid until the next call. Rows are asked for in
+     * order; the same one again when a lock was met. NULL: there are no more. LL_ECANCELLED: the request was stopped
+     * meanwhile. Other errors: in request->error. */
+    ll_status (*row)(void *arg, ll_request *request, size_t at, const ll_value **ret_values);
+    /* Nobody will ask it again. Any thread, once. */
+    void (*done)(void *arg);
+};
+
 /* For a request that waits, or once waited, at something of the layer above. */
 struct lli_wait_ops {
     /* It is stopped. True: that is dealt with; false: it does not wait there any more. Any thread. */
@@ -139,6 +152,11 @@ struct ll_request {
         struct {
             ll_many many;
             size_t size;
+            const struct lli_row_source
+                *source; /* NULL: the rows are those of `many`, or it is done */
+            void *source_arg;
+            const char *before; /* run in the savepoint before the first row; NULL: nothing */
+            bool begun, asked, before_ran; /* the source was begun; gave its first row */
         } many;
         struct {
             const char *text;

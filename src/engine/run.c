@@ -246,11 +246,10 @@ bool lli_run_may_break(ll_conn *conn, struct lli_stmt *stmt)
 }
 
 ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
-                        bool *ret_more, struct lli_error *error)
+                        bool columns, bool *ret_more, struct lli_error *error)
 {
     *ret_more = false;
     lli_run_arm(conn, request, lli_run_may_break(conn, stmt), false);
-    bool columns = request->in.cursor->keeps_columns;
     uint64_t until = lli_deadline_after(batch_ns);
     ll_batch *batch = NULL;
     for (;;) {
@@ -391,7 +390,6 @@ void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
 {
     switch (op) {
     case LLI_OP_PUMP:
-        return;
     case LLI_OP_END:
         lli_stream_unref(request->in.cursor);
         return;

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from looplite._core import Fetched
+from looplite.adapters.aiosqlite import load as _load
 from looplite.adapters.aiosqlite import transaction as _transaction
 from looplite.adapters.aiosqlite._connect import types_of
 from looplite.adapters.aiosqlite._settings import feature_settings
@@ -57,6 +58,7 @@ from looplite.exceptions import (
 if TYPE_CHECKING:
     from looplite._core import Connection, Lease
     from looplite.adapters.aiosqlite.config import AiosqliteConfig
+    from looplite.adapters.aiosqlite.load import StorageBridgeJob
 
 T = TypeVar("T")
 
@@ -448,6 +450,22 @@ class AiosqliteDriver:
         if isinstance(statement, str) and facts(statement).word in CHANGING:  # RETURNING
             return (await self._run(statement, params, named)).to_arrow()
         return arrow_table(await self._execute(statement, params, named, COLUMNS))
+
+    async def load_from_arrow(
+        self,
+        table: str,
+        source: Any,
+        *,
+        partitioner: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        telemetry: Mapping[str, Any] | None = None,
+    ) -> StorageBridgeJob:
+        """Inserts all rows of a source that speaks the Arrow PyCapsule interface, or none.
+
+        table: "name" or "schema.name". overwrite: deletes its rows before, in the same transaction.
+        partitioner, telemetry: are part of the answer's `telemetry`, as with SQLSpec.
+        """
+        return await _load.load(self, table, source, partitioner, overwrite, telemetry)
 
     fetch = select
     fetch_one = select_one

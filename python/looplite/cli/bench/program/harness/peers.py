@@ -259,6 +259,19 @@ class Looplite(AwaitableDbApi):
     module_name = "looplite"
 
 
+class Adbc(Standard):
+    """The ADBC driver for SQLite, with an SQLite of its own. Only the row about Arrow has it."""
+
+    name = "adbc"
+    package = "adbc-driver-sqlite"
+
+    def load(self) -> str:
+        driver = importlib.import_module("adbc_driver_sqlite.dbapi")
+        with driver.connect() as conn, conn.cursor() as cursor:
+            cursor.execute("SELECT sqlite_version()")
+            return str(cursor.fetchone()[0])
+
+
 class Turso(AwaitableDbApi):
     """pyturso: another implementation of SQLite; a thread for each connection."""
 
@@ -443,5 +456,6 @@ class Rapsqlite:
 
 
 PEERS: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (Standard, Aiosqlite, Sqlspec, Apsw, Rapsqlite, Turso, Looplite)
+    peer.name: peer
+    for peer in (Standard, Aiosqlite, Sqlspec, Adbc, Apsw, Rapsqlite, Turso, Looplite)
 }
