@@ -175,7 +175,7 @@ static enum lli_run_result run_many(ll_conn *conn, ll_request *request, uint64_t
     if (source && request->progress == 0) { /* it may take its time: nothing is locked yet */
         got = next_row(request, &values);
         if (got != LL_OK && got != LL_ECANCELLED) {
-            many_failed(conn, request, stmt, before);
+            many_failed(conn, request, stmt, before, false);
             return LLI_RUN_DONE;
         }
         if (!request->in.many.asked)
