@@ -387,7 +387,13 @@ static void arrow(struct run *r)
 static int open_raw(void *arg, sqlite3 **ret_db, char **ret_message)
 {
     (void)ret_message;
-    return sqlite3_open_v2(arg, ret_db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "looplite");
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open_v2(arg, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "looplite");
+    if (rc == SQLITE_OK)
+        *ret_db = db;
+    else
+        sqlite3_close(db); /* SQLite gives one even so */
+    return rc;
 }
 
 static int close_raw(void *arg, sqlite3 *db)

@@ -120,7 +120,7 @@ static void doubles(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     becomes("", NUMBERS("g", double, 0.5, -1e300, 2.0), "0.5 -1.0e+300 2.0");
-    becomes("", NUMBERS("f", float, 0.5f, 16777216.0f), "0.5 16777216.0");
+    becomes("", NUMBERS("f", float, 0.5F, 16777216.0F), "0.5 16777216.0");
     becomes("", NUMBERS("e", uint16_t, 0x3800, 0xc000, 0x7bff, 0x8000), "0.5 -2.0 65504.0 0.0");
     becomes("", NUMBERS("e", uint16_t, 0x0001), NULL);
     T_EQUAL(t_int(conn, "SELECT sum(x = 5.9604644775390625e-08) FROM t"), 1);
