@@ -5,7 +5,7 @@
  *
  * Locks. SQLite asks the busy handler only where waiting can help; where waiting would deadlock (a
  * reader that wants to write beside a pending writer) it answers SQLITE_BUSY without asking. So
- * `lock_asked` tells the two apart, and only the first kind is worth a retry while a lock is held (engine/run.c). The handler itself never
+ * `lock_asked` tells the two apart, and only the first kind is worth a retry. The handler itself never
  * waits unless the connection already holds the write lock: then the statement has work behind it that
  * must not be given up (a COMMIT keeps its PENDING lock and so gets in as soon as the readers leave).
  * In all other cases it declines, the statement ends with SQLITE_BUSY before it did anything, and the

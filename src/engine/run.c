@@ -5,12 +5,10 @@
  * away whatever sqlite3_step() returned ([M] integrity_check swallows the interruption and reports
  * corruption that is not there). A write that came to its end in spite of it is reported as applied.
  *
- * Locks. SQLITE_BUSY is waited for where SQLite would have called its busy handler; then the statement
+ * Locks. SQLITE_BUSY is waited for only where SQLite would have called its busy handler; then the statement
  * has done nothing yet (or was rolled back whole, in autocommit) and is run again from its start after a
- * short, even step. Where it did not ask, waiting may be a deadlock of two that hold a lock each; a connection that
- * holds none, with no transaction open any more, can wait all the same ([M] SQLite 3.34.1 did not ask in some INSERTs
- * in autocommit, in a rollback journal; later versions did). PRAGMA journal_mode is another exception: switching a
- * file to WAL reports a lock without ever asking the handler.
+ * short, even step. PRAGMA journal_mode is the exception: switching a file to WAL reports a lock without
+ * ever asking the handler.
  *
  * Outcomes. A statement that fails has no effect; SQLite undoes it. The exceptions are told as unknown:
  * OR FAIL keeps the rows before the error (then total_changes() has moved), and after an I/O error inside
@@ -102,8 +100,7 @@ bool lli_run_should_park(ll_conn *conn, ll_request *request, int rc, enum lli_ki
     if (!lli_run_met_lock(conn, rc) || conn->db.guard.stopped != LLI_STOP_NONE)
         return false;
     bool table = (rc & 0xff) == SQLITE_LOCKED;
-    if (!conn->db.guard.lock_asked && !table && kind != LLI_KIND_PRAGMA_JOURNAL_MODE &&
-        lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE)
+    if (!conn->db.guard.lock_asked && !table && kind != LLI_KIND_PRAGMA_JOURNAL_MODE)
         return false;
     uint64_t now = lli_now_ns(), again;
     uint64_t deadline = conn->db.guard.deadline_ns;
