@@ -11,7 +11,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 seconds=${SECONDS_EACH:-60}
-targets=${*:-classify file rows schedule sql}
+targets=${*:-arrow_load classify file rows schedule sql}
 
 tools/need-apt.sh clang libclang-rt-14-dev
 tools/build.sh fuzz

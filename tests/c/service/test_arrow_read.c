@@ -120,7 +120,7 @@ static void doubles(void **state)
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     becomes("", NUMBERS("g", double, 0.5, -1e300, 2.0), "0.5 -1.0e+300 2.0");
-    becomes("", NUMBERS("f", float, 0.5F, 16777216.0F), "0.5 16777216.0");
+    becomes("", NUMBERS("f", float, 0.5f, 16777216.0f), "0.5 16777216.0");
     becomes("", NUMBERS("e", uint16_t, 0x3800, 0xc000, 0x7bff, 0x8000), "0.5 -2.0 65504.0 0.0");
     becomes("", NUMBERS("e", uint16_t, 0x0001), NULL);
     T_EQUAL(t_int(conn, "SELECT sum(x = 5.9604644775390625e-08) FROM t"), 1);
@@ -129,8 +129,8 @@ static void doubles(void **state)
     /* as text they have the digits that give them back, which SQLite's own have not */
     becomes("TEXT", NUMBERS("g", double, 0.1 + 0.2, 1.0), "'0.30000000000000004' '1.0'");
     becomes("TEXT", NUMBERS("f", float, 0.1f), "'0.10000000149011612'");
-    becomes("TEXT", NUMBERS("g", double, NAN), "'nan'");
-    refused("REAL", NUMBERS("g", double, 1.0, NAN), "column 'x': NaN would become NULL");
+    becomes("TEXT", NUMBERS("g", double, (double)NAN), "'nan'");
+    refused("REAL", NUMBERS("g", double, 1.0, (double)NAN), "column 'x': NaN would become NULL");
     t_close(conn);
 }
 

@@ -331,6 +331,9 @@ static bool wrote(struct client *c, ll_status status, ll_request *request)
         c->step = STEP_ROLLBACK;
         return true;
     case STEP_ROLLBACK:
+        /* Without memory it has not run: what comes next would be part of a transaction that is never committed. */
+        if (status == LL_ENOMEM)
+            return true;
         if (!op->told)
             tell(c, request, LL_NOT_APPLIED);
         return op_is_over(c);
