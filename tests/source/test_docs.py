@@ -184,7 +184,15 @@ def python_names() -> frozenset[str]:
 # Of SQL, of other libraries, and of fixtures and classes that a reader writes.
 ELSEWHERE = {
     *("CAST", "DECIMAL", "TEXT", "account", "julianday", "last_insert_rowid", "total_changes"),
-    *("__attribute__", "dependency", "g_source_set_priority", "uv_unref", "visibility", "zeroblob"),
+    *(
+        "__attribute__",
+        "dependency",
+        "g_source_set_priority",
+        "pwritev2",
+        "uv_unref",
+        "visibility",
+        "zeroblob",
+    ),
     *("Decimal", "ZoneInfo", "create_async_engine", "finalize", "looplite_allow", "run_sync"),
 }
 
