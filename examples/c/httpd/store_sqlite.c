@@ -27,8 +27,8 @@ enum statement {
 
 static const char *const texts[STATEMENTS] = {
     [GET] = "SELECT id, changed, text FROM note WHERE id = ?1",
-    [PUT] = "INSERT INTO note(id, changed, text) VALUES(?1, ?2, ?3)"
-            " ON CONFLICT(id) DO UPDATE SET changed = ?2, text = ?3",
+    [PUT] = ("INSERT INTO note(id, changed, text) VALUES(?1, ?2, ?3)"
+             " ON CONFLICT(id) DO UPDATE SET changed = ?2, text = ?3"),
     [ADD] = "INSERT INTO note(changed, text) VALUES(?1, ?2)",
     [DELETE] = "DELETE FROM note WHERE id = ?1",
     [SEARCH] = "SELECT count(*) FROM note WHERE instr(text, ?1)",
