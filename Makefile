@@ -9,7 +9,9 @@ JOBS ?= 2
 export PYTHON JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ext check tidy dependents bench bench-quick bench-venv venv clean
+.PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase crash fuzz soak bench-venv venv clean
+# What a new package needs to be seen: minutes each, and downloads.
+.PHONY: sdist wheels wheels-test test-sqlite test-hosts
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -32,8 +34,29 @@ check: ## formatting, lint and house rules only
 tidy: ## clang-tidy over the C sources (slow)
 	tools/tidy.sh
 
+.PHONY: docs
+docs: ## the documentation site, into build/site/index.html
+	tools/venv.sh docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
 dependents: venv ## other projects' own tests, with aiosqlite and with looplite in its place (an hour)
 	.venv/bin/python tests/dependents/run.py
+
+sdist: venv ## the source archive, in dist/
+	.venv/bin/python -m pip install --quiet build
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m build --sdist --no-isolation
+
+wheels: ## the source archive and manylinux and musllinux wheels, x86-64 and aarch64, in dist/ (20 minutes)
+	$(PYTHON) tools/wheels.py
+
+wheels-test: ## the wheels for this machine from dist/, installed and tested where there is no compiler
+	tools/wheels_test.sh
+
+test-sqlite: ## the tests against the oldest SQLite, the newest and two between (half an hour)
+	tools/test_sqlite.sh
+
+test-hosts: ## Python tests in interpreters whose SQLite is static and hidden
+	tools/test_hosts.sh
 
 bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others (20 minutes)
 	.venv/bin/python bench/run.py
@@ -41,8 +64,22 @@ bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite a
 bench-quick: bench-venv ## the same in a minute, with less certain numbers
 	.venv/bin/python bench/run.py --quick
 
+bench-showcase: venv ## the showcase server beside the same one with sqlite3 on the loop (two minutes)
+	tools/need-apt.sh wrk
+	tools/build.sh bench
+	.venv/bin/python bench/showcase.py
+
 bench-venv:
 	tools/venv.sh bench
+
+crash: ## power cuts, failing disks, kill -9: the long form (ROUNDS=500: ten minutes)
+	tools/crash.sh
+
+fuzz: ## each fuzz target for a minute, with libFuzzer (SECONDS_EACH=60)
+	tools/fuzz.sh
+
+soak: ## an hour of mixed load with faults (MINUTES=60); the report lands in build/soak/
+	tools/soak.sh
 
 venv: ## leave .venv with looplite and the test extra installed
 	tools/venv.sh install

@@ -1,50 +1,24 @@
 """Turns results of bench/run.py into a Markdown table and a plot.
 
 bench/report.py                          the newest file in bench/results/, table to stdout
-bench/report.py FILE --plot OUT.svg      the plot (.svg or .png; needs matplotlib)
+bench/report.py FILE --plot OUT.svg      the plot
 bench/report.py FILE --short             the table of ratios alone, for the README
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import packaged  # noqa: F401 - makes `harness` found
+from harness.plot import svg
 from harness.summary import PeerResult, RowResult, Spread
+from harness.text import ORDER, number, ratio
 
 RESULTS = Path(__file__).parent / "results"
-ORDER = (
-    "sqlite3",
-    "sqlite3_step",
-    "aiosqlite",
-    "apsw",
-    "rapsqlite",
-    "pyturso",
-    "looplite",
-    "liblooplite",
-)
-# Distinguishable without colours too: Okabe and Ito's palette, and a shape each.
-LOOKS = {
-    "aiosqlite": ("#0072B2", "s"),
-    "apsw": ("#E69F00", "^"),
-    "rapsqlite": ("#CC79A7", "v"),
-    "pyturso": ("#56B4E9", "P"),
-    "looplite": ("#D55E00", "o"),
-    "liblooplite": ("#D55E00", "D"),
-}
-
-
-def number(value: float) -> str:
-    """Three significant digits, never in powers of ten."""
-    if value < 0:
-        return f"-{number(-value)}"
-    if value >= 100:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.3g}" if value >= 0.001 else "0"
 
 
 def _spread(spread: Spread) -> str:
@@ -70,21 +44,6 @@ def _target(row: RowResult) -> str:
     return "; ".join(parts)
 
 
-def _ratio(row: RowResult, baseline: str) -> str:
-    ratio = row["faster"].get(row["subject"], {}).get(baseline)
-    return f"{number(ratio['median'])} x" if ratio else ""
-
-
-def one_line(row: RowResult) -> str:
-    """A row for the terminal while others are still measured."""
-    values = [
-        f"{name} {number(peer['value']['median'])}"
-        for name, peer in row["peers"].items()
-        if peer["value"]
-    ]
-    return f"{row['name']} ({row['unit']}): {', '.join(values)}"
-
-
 def _table(head: list[str], lines: list[list[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in rows)
@@ -95,8 +54,8 @@ def short(results: dict[str, Any]) -> str:
     lines = [
         [
             row["title"],
-            _ratio(row, "sqlite3") or _ratio(row, "sqlite3_step"),
-            _ratio(row, "aiosqlite"),
+            ratio(row, "sqlite3") or ratio(row, "sqlite3_step"),
+            ratio(row, "aiosqlite"),
             _target(row),
         ]
         for row in results["rows"]
@@ -146,8 +105,8 @@ def markdown(results: dict[str, Any]) -> str:
             row["title"],
             row["unit"],
             *(_cell(row["peers"].get(name)) for name in present),
-            _ratio(row, "sqlite3") or _ratio(row, "sqlite3_step"),
-            _ratio(row, "aiosqlite"),
+            ratio(row, "sqlite3") or ratio(row, "sqlite3_step"),
+            ratio(row, "aiosqlite"),
             _target(row),
         ]
         for row in rows
@@ -171,52 +130,6 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join([*parts, "## Details\n", _details(results)])
 
 
-def plot(results: dict[str, Any], path: Path) -> bool:
-    """How many times as fast as the synchronous module each peer is; False without matplotlib."""
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "looplite"  # the same results give the same file
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    rows: list[RowResult] = [row for row in results["rows"] if row["ratios"]]
-    figure, axes = pyplot.subplots(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")
-    for at, row in enumerate(rows):
-        for name, look in LOOKS.items():
-            against = row["faster"].get(name, {})
-            ratio = against.get("sqlite3") or against.get("sqlite3_step")
-            if not ratio:
-                continue
-            middle = ratio["median"]
-            axes.errorbar(
-                middle,
-                at,
-                xerr=[[middle - ratio["min"]], [ratio["max"] - middle]],
-                fmt=look[1],
-                color=look[0],
-                markersize=8 if "looplite" in name else 6,
-                zorder=3 if "looplite" in name else 2,
-                capsize=2,
-                elinewidth=1,
-                label=name,
-            )
-    axes.axvline(1, color="#444444", linewidth=1)
-    axes.set_xscale("log")
-    ticker = importlib.import_module("matplotlib.ticker")
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=8)
-    axes.invert_yaxis()
-    figure.supxlabel("times as fast as synchronous sqlite3 (C: as sqlite3_step)", fontsize=10)
-    axes.grid(axis="x", which="both", color="#dddddd", linewidth=0.6)
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside upper right", ncols=3, fontsize=8)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return True
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -230,8 +143,7 @@ def main() -> int:
         parser.error("there are no results yet")
     results = json.loads(files[-1].read_text())
     if options.plot:
-        if not plot(results, options.plot):
-            parser.error("matplotlib is not installed (pip install looplite[bench])")
+        options.plot.write_text(svg(results["rows"]))
     else:
         print(short(results) if options.short else markdown(results), end="")
     return 0

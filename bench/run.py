@@ -16,22 +16,18 @@ import argparse
 import datetime
 import hashlib
 import json
-import random
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+import packaged  # noqa: F401 - makes `harness` found
 import report
-from harness.child import Outcome, measure
-from harness.data import Databases
 from harness.machine import load_average, machine, versions
-from harness.rows import all_rows, choose
+from harness.plot import svg
+from harness.rows import all_rows
+from harness.session import Session, choose, say
 from harness.spec import C_SUBJECT, Row
-from harness.summary import RowResult, summarize
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK_SECONDS = 45.0
@@ -52,11 +48,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def say(text: str) -> None:
-    """Progress, to the terminal."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def build_c(rows: list[Row], quick: bool) -> None:
     """Builds the C programs if a row needs them; --quick takes what is built."""
     if quick or not any(C_SUBJECT in row.peers for row in rows):
@@ -69,64 +60,21 @@ def build_c(rows: list[Row], quick: bool) -> None:
         say("bench: bench/c could not be built; its rows are left out")
 
 
-def measure_row(
-    row: Row, peers: list[str], reps: int, databases: Databases, scratch: Path, quick: bool
-) -> dict[str, list[Outcome]]:
-    """All repetitions of one row, the peers interleaved."""
-    outcomes: dict[str, list[Outcome]] = {peer: [] for peer in peers}
-    for repetition in range(reps):
-        order = random.Random(f"{row.name} {repetition}").sample(peers, len(peers))
-        for peer in order:
-            outcome = measure(row, peer, databases, scratch, quick)
-            outcomes[peer].append(outcome)
-            if outcome.sample is None:
-                say(f"  {row.name}: {peer}: {outcome.failure}")
-    return outcomes
-
-
-def measure_all(
-    rows: list[Row], wanted: set[str], absent: dict[str, str], options: argparse.Namespace
-) -> tuple[list[RowResult], list[str]]:
-    """The results, and the rows that --quick had no time for."""
-    folder = options.folder or ROOT / "build"
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="bench-data-", dir=folder))
-    results: list[RowResult] = []
-    left_out: list[str] = []
-    began = time.monotonic()
-    try:
-        databases = Databases(scratch, options.quick)
-        for row in rows:
-            if options.quick and not options.rows and time.monotonic() - began > QUICK_SECONDS:
-                left_out.append(row.name)
-                continue
-            if row.database != "none":
-                databases.template(row.database)
-            peers = [p for p in row.peers if p not in absent and (not wanted or p in wanted)]
-            started = time.monotonic()
-            outcomes = measure_row(row, peers, options.reps, databases, scratch, options.quick)
-            results.append(summarize(row, outcomes))
-            say(f"{time.monotonic() - started:6.1f} s  {report.one_line(results[-1])}")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return results, left_out
-
-
 def write(results: dict[str, Any], folder: Path) -> Path:
-    """JSON, table and, if matplotlib is there, the plot. The name has the date and a checksum."""
+    """JSON, table and plot. The name has the date and a checksum."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1) + "\n"
     identity = hashlib.sha256(text.encode()).hexdigest()[:8]
     path = folder / f"{results['date'][:10]}-{identity}.json"
     path.write_text(text)
     path.with_suffix(".md").write_text(report.markdown(results))
-    report.plot(results, path.with_suffix(".svg"))
+    path.with_suffix(".svg").write_text(svg(results["rows"]))
     return path
 
 
 def main() -> int:
     options = arguments()
-    rows = choose(options.rows)
+    rows = choose(options.rows, all_rows())
     if options.list:
         for row in all_rows():
             print(f"{row.name:24}{row.title}")
@@ -137,12 +85,20 @@ def main() -> int:
     for name, why in absent.items():
         say(f"bench: without {name}: {why}")
     load_before = load_average()
-    done, left_out = measure_all(rows, set(filter(None, options.peers.split(","))), absent, options)
+    session = Session(
+        folder=options.folder or ROOT / "build",
+        quick=options.quick,
+        reps=options.reps,
+        wanted=frozenset(filter(None, options.peers.split(","))),
+        absent=absent,
+        limit=QUICK_SECONDS if options.quick and not options.rows else None,
+    )
+    done, left_out = session.run(rows)
     results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ"),
         "quick": options.quick,
         "repetitions": options.reps,
-        "machine": machine(options.folder or ROOT / "build"),
+        "machine": machine(session.folder),
         "load average": {"before": load_before, "after": load_average()},
         "garbage collector": "on",
         "versions": found,

@@ -46,14 +46,18 @@
 
 #include <looplite/adk.h>
 #include <looplite/arrow.h>
+#include <looplite/backup.h>
 #include <looplite/base.h>
+#include <looplite/blob.h>
 #include <looplite/conn.h>
 #include <looplite/cursor.h>
 #include <looplite/engine.h>
+#include <looplite/func.h>
 #include <looplite/info.h>
 #include <looplite/pool.h>
 #include <looplite/request.h>
 #include <looplite/row.h>
+#include <looplite/serialize.h>
 #include <looplite/stats.h>
 #include <looplite/stmt.h>
 #include <looplite/txn.h>

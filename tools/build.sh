@@ -1,20 +1,22 @@
 #!/bin/sh
 # Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
 #
-#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings
+#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings; tools/consumers.sh installs this one
 #   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
 #   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, its calls into CPython can be made to fail
-#   tools/build.sh bench    what is measured: as released, with the programs of bench/c; no tests
+#   tools/build.sh fuzz     clang's libFuzzer with the sanitizers: only the fuzz targets (tools/fuzz.sh runs them)
+#   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
 set -eu
 cd "$(dirname "$0")/.."
 
 name=${1:-}
 all="-Dtests=true -Dexamples=true"
 compiler=gcc
+targets=
 case $name in
-plain) options="-Dpython=enabled" ;;
+plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
 clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
@@ -22,15 +24,18 @@ ext)
     all="" options="-Dpython=enabled -Dlibrary=false -Dcapi_faults=true -Db_sanitize=address,undefined -Db_lundef=false --optimization=1"
     options="$options -Dc_args=-fno-sanitize-recover=all\\ -fno-omit-frame-pointer -Dpython.platlibdir=$PWD/build/ext/site"
     ;;
-bench) all="" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
+fuzz) all="-Dtests=true" compiler=clang targets=fuzz
+    options="-Dfuzz=true -Dlibrary=false -Db_lundef=false -Db_sanitize=address,undefined --buildtype=debugoptimized -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer\ -fsanitize=fuzzer-no-link" ;;
+bench) all="-Dexamples=true" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
 
 [ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
-tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev valgrind
+tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
+    libglib2.0-dev libevent-dev libhttp-parser-dev valgrind
 tools/venv.sh tools
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
@@ -47,5 +52,6 @@ if [ "$(cat "$dir/options" 2>/dev/null)" != "$wanted" ]; then
     }
     echo "$wanted" >"$dir/options"
 fi
-meson compile -C "$dir" -j "${JOBS:-2}"
+# shellcheck disable=SC2086 # a list
+meson compile -C "$dir" -j "${JOBS:-2}" $targets
 [ "$name" != ext ] || meson install -C "$dir" --quiet --no-rebuild --only-changed --tags runtime,python-runtime

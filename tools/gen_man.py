@@ -126,7 +126,7 @@ class Writer:
         names = ", ".join(m.name for m in page.members)
         out.append(self._wrapped(f"{names} \\- {self._in_short(page)}"))
         out.append(".SH SYNOPSIS\n.nf\n")
-        out.append(f"#include <{_include(page.header)}>\n")
+        out.append(f"#include <{page.header.include}>\n")
         shown = [*page.constants, *page.members]
         out += [f"\n{_code(d.outline if d.members else d.code)}" for d in shown]
         out.append(".fi\n")
@@ -135,14 +135,22 @@ class Writer:
             out.append(f".SH DESCRIPTION\n{body}")
         else:
             out.append(f".SH DESCRIPTION\n{self._blocks(page.header.said.blocks)}")
-        out += [self._members(d) for d in shown]
+        told = "".join(self._members(d) for d in shown)
+        out.append(
+            told.replace(".SH CONSTANTS\n", "\0", 1)
+            .replace(".SH CONSTANTS\n", "")
+            .replace("\0", ".SH CONSTANTS\n")
+        )
         for name, text in self._fields(page):
             out.append(f".SH {name}\n{text}")
         out.append(self._see_also(page))
         return re.sub(r"(\.S[HS] [^\n]*\n)\.PP\n", r"\1", "".join(out))
 
     def _members(self, d: Declaration) -> str:
-        """The fields of a struct, the constants of an enum."""
+        """The fields of a struct, the constants of an enum, what a macro means."""
+        if d.kind == "macro" and d.comment:
+            text = " ".join(b.text for b in d.said.blocks)
+            return f".SH CONSTANTS\n.TP\n.B {d.name}\n{self._line(headers.sentence(text))}"
         if not any(m.said for m in d.members):
             return ""
         constants = re.match(r"(?:typedef )?enum\b", d.code)
@@ -171,7 +179,7 @@ class Writer:
 
     def _fields(self, page: Page) -> Iterator[tuple[str, str]]:
         """RETURN VALUE, and what the fields of the comments say."""
-        functions = [m for m in page.members if m.kind == "function"]
+        functions = [m for m in page.members if m.said.fields]
         if not functions:
             return
         several = len(functions) > 1
@@ -227,7 +235,7 @@ class Writer:
             out.append(f".SS {b.text}\n" if b.kind == "head" else self._blocks([b]))
         out.append(".SH THE HEADERS\n")
         for topic in topics:
-            out.append(f".SS <{_include(topic)}>\n{self._blocks(topic.said.blocks)}")
+            out.append(f".SS <{topic.include}>\n{self._blocks(topic.said.blocks)}")
             for page in [p for p in self.pages if p.header is topic]:
                 out.append(f".TP\n.BR {page.name} (3)\n{self._wrapped(self._in_short(page))}")
         out.append(".SH SEE ALSO\n.BR sqlite3 (1)\n")
@@ -267,10 +275,6 @@ class Writer:
         return "".join(self._wrapped(_marked(sentence)) for sentence in sentences)
 
 
-def _include(header: Header) -> str:
-    return header.path.relative_to("include").as_posix()
-
-
 def _marked(text: str) -> str:
     """Prose with the marks as roff has them."""
     text = text.replace("\\", "\\e")
@@ -302,7 +306,8 @@ def main() -> int:
     if not args.list and args.outdir is None:
         parser.error("OUTDIR is missing")
     root = args.root.resolve()
-    writer = Writer(headers.read(root), headers.version(root), _date(root))
+    found = [*headers.read(root), *headers.adapters(root)]
+    writer = Writer(found, headers.version(root), _date(root))
     for name, text in writer.files():
         if args.list:
             print(name)

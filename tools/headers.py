@@ -112,6 +112,11 @@ class Header:
     declarations: list[Declaration] = field(default_factory=list)
 
     @property
+    def include(self) -> str:
+        """How a program names it."""
+        return self.path.as_posix().partition("/")[2]
+
+    @property
     def said(self) -> Comment:
         """The opening comment, without the name of the file at its beginning."""
         return parse_comment(re.sub(r"^/\*\s*\S+\.h:\s*", "/* ", self.opening))
@@ -119,7 +124,7 @@ class Header:
 
 def return_value(d: Declaration) -> str:
     """What a function returns, by its type and where its results go; "" for nothing."""
-    if d.code.startswith("void ") and not d.code.startswith("void *"):
+    if re.match(r"(?:static inline )?void (?!\*)", d.code):
         return ""
     if "ll_request **ret_request" in d.code:
         return (
@@ -130,7 +135,9 @@ def return_value(d: Declaration) -> str:
         )
     if d.must_use:
         return "LL_OK, or a negative status; ll_last_error() then says why."
-    return "What is described above; under the errors is what it gives otherwise."
+    if re.match(r"(?:static inline )?(?:int|ll_status) ", d.code) and "*ret_" in d.code:
+        return "0 for success, or the code of an error, below."
+    return "The value that is described above; the errors say what it is where there is none."
 
 
 def sentence(text: str) -> str:
@@ -140,7 +147,7 @@ def sentence(text: str) -> str:
         return ""
     # A name keeps its case.
     text = text if re.match(r"ll_|LL_|`|\*", text) else text[0].upper() + text[1:]
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", ":", "?")) else f"{text}."
 
 
 def version(root: Path) -> str:
@@ -161,6 +168,12 @@ def read(root: Path) -> list[Header]:
     """All public headers, the one that includes the others first."""
     found = sorted(paths(root), key=lambda p: (len(p.parts), p.name))
     return [parse(path, (root / path).read_text(encoding="utf-8")) for path in found]
+
+
+def adapters(root: Path) -> list[Header]:
+    """The headers for event loops, which are of use by themselves."""
+    found = sorted((root / "adapters").glob("*.h"))
+    return [parse(p.relative_to(root), p.read_text(encoding="utf-8")) for p in found]
 
 
 def declarations(root: Path) -> Iterator[Declaration]:
@@ -190,21 +203,20 @@ def _macros(path: Path, text: str) -> Iterator[Declaration]:
     for match in _DEFINE.finditer(house.without_comments(text)):
         if match[1] in ("LL_API", "LL_NODISCARD"):
             continue
-        end = _end_of_comment_behind(text, match.end())
+        # A comment that begins behind it is its own.
+        end = text.find("\n", match.end())
+        behind = re.search(r"/\*(?:(?!\*/).)*\*/", text[match.start() :], re.DOTALL)
+        if behind and match.start() + behind.start() > end:
+            behind = None
+        code = " ".join(match[0].replace("\\\n", " ").split())
         yield Declaration(
             kind="macro",
             name=match[1],
             header=path,
             line=house.line_of(text, match.start()),
-            comment=_comment_above(text, match.start()),
-            code=text[match.start() : end].rstrip(),
+            comment=behind[0] if behind else _comment_above(text, match.start()),
+            code=re.sub(r"^# +", "#", code),
         )
-
-
-def _end_of_comment_behind(text: str, at: int) -> int:
-    """Where a comment ends that begins on the line of `at`, behind it."""
-    begun = text.rfind("/*", text.rfind("\n", 0, at) + 1, at)
-    return text.index("*/", begun) + 2 if begun >= 0 else at
 
 
 def _items(path: Path, text: str) -> Iterator[Declaration]:

@@ -3,11 +3,11 @@
 # shows all of them; the table before pytest's own lines tells what passed.
 #
 #   tools/test.sh               everything
-#   tools/test.sh tsan pytest   only these steps (plain clang asan tsan valgrind ext check dependents pytest)
+#   tools/test.sh tsan pytest   only these steps (plain consumers clang asan tsan valgrind ext check dependents pytest)
 set -u
 cd "$(dirname "$0")/.."
 
-steps=${*:-plain clang asan tsan valgrind ext check dependents pytest}
+steps=${*:-plain consumers clang asan tsan valgrind ext check dependents pytest}
 jobs=${JOBS:-2}
 summary=
 failed=
@@ -28,6 +28,8 @@ ext_tests="tests/python/core/test_awaitable.py tests/python/core/test_cancel.py 
 step() {
     case $1 in
     plain | asan | tsan) c_tests "$1" ;;
+    # Programs outside of the tree, on the installed library and on the amalgamation.
+    consumers) tools/consumers.sh ;;
     # Compiled only: its point is the warnings of a second compiler and of a build without asserts.
     clang) tools/build.sh clang ;;
     valgrind) c_tests plain --setup valgrind ;;

@@ -4,6 +4,7 @@
 #   tools/venv.sh tools      .venv with what builds looplite: meson, ninja, meson-python
 #   tools/venv.sh install    the same, and looplite with its extras `test` and `lint`; again only when sources changed
 #   tools/venv.sh adk        the same, and if they can be installed google-adk, and SQLSpec's versions in .venv/peers
+#   tools/venv.sh docs       the same, and the extra `docs`, which builds the documentation site
 #   tools/venv.sh bench      the same, and of the extra `bench` what can be installed here
 #
 # $PYTHON (default python3) is the interpreter; when it is another one than last time, .venv is made anew.
@@ -81,6 +82,13 @@ adk() {
     touch .venv/adk.stamp
 }
 
+docs() {
+    [ .venv/docs.stamp -nt pyproject.toml ] && return
+    sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml >.venv/docs.txt
+    .venv/bin/python -m pip install --quiet -r .venv/docs.txt
+    touch .venv/docs.stamp
+}
+
 bench() {
     # One by one: what has no build for this Python or machine is left out, and bench/run.py names it.
     [ .venv/bench.stamp -nt pyproject.toml ] && return
@@ -95,9 +103,10 @@ case ${1:-} in
 tools) make_venv && build_tools ;;
 install) make_venv && build_tools && install ;;
 adk) make_venv && build_tools && install && adk ;;
+docs) make_venv && build_tools && install && docs ;;
 bench) make_venv && build_tools && install && bench ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -22,6 +22,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+if __name__ != "__main__":  # run as a program, it has no harness beside it
+    from harness.peers import UnsupportedError as UnsupportedError
+
 
 def _stopped(seconds: float) -> bool:
     """Waits that long; whether standard input ended meanwhile."""
@@ -84,10 +87,6 @@ def drop(path: Path) -> None:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         print(_resident(file, os.fstat(file).st_size), flush=True)
         os.close(file)
-
-
-class UnsupportedError(Exception):
-    """A peer, or this machine, cannot do what a row needs; the text says why."""
 
 
 class Helper:

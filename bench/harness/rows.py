@@ -1,4 +1,6 @@
-"""Finds the rows: each file in bench/python has a tuple ROWS. Their order here is the table's."""
+"""Finds the rows: each file in bench/python has a tuple ROWS, and so have those that `python -m
+looplite bench` has, too (its folder `rows`). Their order here is the table's.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ _ORDER = (
     "pooled",
     "fetchall",
     "async_for",
+    "arrow",
     "open_close",
     "cold_reads",
     "writers",
@@ -37,16 +40,6 @@ def all_rows() -> list[Row]:
     files = {path.stem for path in _FOLDER.glob("*.py")}
     rows: list[Row] = []
     for name in [*_ORDER, *sorted(files - set(_ORDER))]:
-        rows += importlib.import_module(f"python.{name}").ROWS
+        folder = "python" if name in files else "rows"
+        rows += importlib.import_module(f"{folder}.{name}").ROWS
     return rows
-
-
-def choose(names: str) -> list[Row]:
-    """Rows by a list of names with commas; every row when it is empty."""
-    rows = all_rows()
-    if not names:
-        return rows
-    known = {row.name: row for row in rows}
-    if unknown := [name for name in names.split(",") if name not in known]:
-        raise SystemExit(f"no such row: {', '.join(unknown)}; the rows are: {', '.join(known)}")
-    return [known[name] for name in names.split(",")]

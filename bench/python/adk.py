@@ -25,8 +25,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from harness.helper import UnsupportedError
 from harness.measure import rate
+from harness.peers import UnsupportedError
 from harness.spec import Context, Ratio, Row, Sample
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "python"))

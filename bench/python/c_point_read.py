@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from harness.data import ITEMS
-from harness.helper import UnsupportedError
+from harness.peers import UnsupportedError
 from harness.spec import C_SUBJECT, Context, Ratio, Row, Sample
 
 BARE = "sqlite3_step"

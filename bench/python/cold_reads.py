@@ -15,9 +15,10 @@ from pathlib import Path
 from time import perf_counter
 
 from harness.data import READ_ITEM, large_rows
-from harness.helper import Helper, UnsupportedError
+from harness.helper import Helper
 from harness.looptime import LoopTime
 from harness.measure import distinct_keys, mean, percentile, shares
+from harness.peers import UnsupportedError
 from harness.spec import Bound, Context, Ratio, Row, Sample
 
 TASKS = 100

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from harness.data import INSERT_ITEM, ITEMS, item, stored_items
-from harness.helper import UnsupportedError
+from harness.peers import UnsupportedError
 from harness.spec import C_SUBJECT, Context, Ratio, Row, Sample
 
 BARE = "sqlite3_step"

@@ -10,7 +10,7 @@ import resource
 from pathlib import Path
 
 from harness.data import READ_ITEM
-from harness.helper import UnsupportedError
+from harness.peers import UnsupportedError
 from harness.spec import Bound, Context, Extra, Row, Sample
 
 CONNECTIONS = 1000

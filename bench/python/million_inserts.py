@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from harness.data import INSERT_ITEM, ITEMS, stored_items
-from harness.helper import UnsupportedError
+from harness.peers import UnsupportedError
 from harness.spec import Context, Ratio, Row, Sample
 
 INSERTS = 1_000_000

@@ -9,8 +9,9 @@ from __future__ import annotations
 from time import perf_counter
 
 from harness.data import ITEMS, READ_ITEM
-from harness.helper import Helper, UnsupportedError
+from harness.helper import Helper
 from harness.measure import keys, percentile
+from harness.peers import UnsupportedError
 from harness.spec import Bound, Context, Ratio, Row, Sample
 
 COMMITS_A_SECOND = 1000

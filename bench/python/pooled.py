@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import INSERT_ITEM, ITEMS, READ_ITEM, item, stored_items
-from harness.helper import UnsupportedError
 from harness.measure import keys, rate, shares
-from harness.peers import Values
+from harness.peers import UnsupportedError, Values
 from harness.spec import Context, Ratio, Row, Sample
 
 TASKS = 100

@@ -15,8 +15,8 @@ from time import perf_counter
 from typing import Any
 
 from harness.data import ITEMS, item, stored_items
-from harness.helper import UnsupportedError
 from harness.measure import keys
+from harness.peers import UnsupportedError
 from harness.spec import Context, Ratio, Row, Sample
 
 OPERATIONS = 1000

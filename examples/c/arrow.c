@@ -1,6 +1,8 @@
-/* arrow.c: a result as Arrow columns: adds up one of them, as a library that reads Arrow would.
+/* arrow.c: a result as Arrow columns: adds up one of them, as a library that reads Arrow would; and such columns into a
+ * table.
  *
- * Here the consumer is a loop of our own. A real one gets the ArrowArrayStream and knows nothing of SQLite. */
+ * Here the consumer is a loop of our own, and the source a result of another statement. Real ones get or give the
+ * ArrowArrayStream and know nothing of SQLite. */
 #include <looplite.h>
 
 #include <inttypes.h>
@@ -43,6 +45,31 @@ static bool consume(struct ArrowArrayStream *stream)
     return rows == 100000;
 }
 
+static ll_status run(ll_conn *conn, const char *sql)
+{
+    ll_request *request = NULL;
+    ll_status status = ll_exec(conn, sql, NULL, 0, NULL, &request);
+    if (status == LL_PENDING)
+        status = ll_request_wait(request);
+    ll_request_unref(request);
+    return status;
+}
+
+/* Takes the stream. */
+static ll_status load(ll_conn *conn, struct ArrowArrayStream *stream)
+{
+    ll_request *request = NULL;
+    ll_status status = ll_arrow_load(conn, "number", stream, NULL, NULL, &request);
+    if (status == LL_PENDING)
+        status = ll_request_wait(request);
+    if (status == LL_OK)
+        printf("%zu rows loaded\n", ll_request_progress(request));
+    else if (request)
+        fprintf(stderr, "%s\n", ll_request_error(request)->message);
+    ll_request_unref(request);
+    return status;
+}
+
 int main(void)
 {
     ll_engine *engine = NULL;
@@ -61,6 +88,16 @@ int main(void)
             "WITH RECURSIVE c(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM c"
             " WHERE n < 100000) SELECT n, n / 2.0 AS half, 'no. ' || n AS word FROM c",
             &stream);
+    struct ArrowArrayStream source;
+    if (status == LL_OK) {
+        bool there = run(conn, "CREATE TABLE number(n INTEGER, square INTEGER)") == LL_OK &&
+                     columns_of(conn, "SELECT 7 AS n, 49 AS square UNION ALL SELECT 8, 64",
+                                &source) == LL_OK;
+        if (!there || load(conn, &source) != LL_OK) {
+            stream.release(&stream);
+            status = LL_EINVAL;
+        }
+    }
     if (status != LL_OK)
         fprintf(stderr, "%s: %s\n", ll_status_name(status), ll_last_error());
     ll_conn_unref(conn);

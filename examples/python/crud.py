@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import looplite
+from looplite.adapters.aiosqlite import AiosqliteConfig
 from looplite.crud import (
     AsyncDBPool,
     ErrorKind,
@@ -141,6 +142,16 @@ async def pooled(path: Path) -> None:
             print("authors:", await fetch_scalar(db, "SELECT count(*) FROM author"))
 
 
+async def sessions(path: Path) -> None:
+    config = AiosqliteConfig(connection_config={"database": path})
+    async with config.provide_session() as session:
+        async with transaction(session):
+            trollope = await insert(session, "author", {"name": "Trollope"})
+            await insert(session, "book", {"title": "The Warden", "author": trollope})
+        print(await fetch_one(session, "SELECT title FROM book WHERE author = ?", (trollope,)))
+    await config.close_pool()
+
+
 async def errors(path: Path) -> None:
     async def add(title: str, author: int) -> str:
         try:
@@ -171,6 +182,7 @@ async def main() -> None:
             names,
             blocks,
             pooled,
+            sessions,
             errors,
         ):
             await section(path)

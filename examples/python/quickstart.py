@@ -2,7 +2,7 @@
 
     python examples/python/quickstart.py
 
-Each function is one section of the page; tests/source/test_quickstart.py compares the two.
+Each function is one section of the page.
 """
 
 from __future__ import annotations

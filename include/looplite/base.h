@@ -10,11 +10,19 @@
 extern "C" {
 #endif
 
+/* What stands in front of each function. A program that has the library inside may define it before, as when
+ * its own library is not to export these names. */
+#ifndef LL_API
+#    if defined(__GNUC__) || defined(__clang__)
+#        define LL_API __attribute__((visibility("default")))
+#    else
+#        define LL_API
+#    endif
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
-#    define LL_API       __attribute__((visibility("default")))
 #    define LL_NODISCARD __attribute__((warn_unused_result))
 #else
-#    define LL_API
 #    define LL_NODISCARD
 #endif
 

@@ -53,6 +53,22 @@ LL_API LL_NODISCARD ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_
 LL_API LL_NODISCARD ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns,
                                              size_t *ret_count);
 
+/* From here on the loop's thread looks by itself, again and again, whether something has finished, instead of sleeping
+ * until the descriptor is readable: what finishes does not make it so, which saves two system calls and the wake-up.
+ * Other reasons to dispatch, such as a deadline, still do. Ends with ll_engine_spin_end(), or in the next dispatch.
+ * Thread: loop. Owns: nothing. Errors: none; after fork nothing ever finishes. Since: 0.1 */
+LL_API void ll_engine_spin_begin(ll_engine *engine);
+
+/* Whether requests have finished whose callbacks ll_engine_dispatch() would run.
+ * Thread: any. Owns: nothing; a request that is held keeps its engine, even one that another thread abandons.
+ * Errors: none. Since: 0.1 */
+LL_API bool ll_engine_has_finished(const ll_engine *engine);
+
+/* The loop is going to sleep after all: the descriptor becomes readable if something has finished meanwhile, and
+ * when something does.
+ * Thread: loop. Owns: nothing. Errors: none. Since: 0.1 */
+LL_API void ll_engine_spin_end(ll_engine *engine);
+
 /* Begins a new turn of the loop: the time that work on the loop itself may take is whole again.
  * ll_engine_dispatch() does it; a host whose loop makes turns without dispatching calls it once per turn.
  * Thread: loop. Owns: nothing. Errors: none; does nothing after fork. Since: 0.1 */

@@ -128,6 +128,11 @@ LL_API ll_batch *ll_request_take_batch(ll_request *request);
  * taken ends with the request. Errors: NULL before the end. Since: 0.1 */
 LL_API ll_cursor *ll_request_take_cursor(ll_request *request);
 
+/* The bytes that it has given: of ll_blob_read() and ll_serialize().
+ * Thread: any. Owns: the request's: keep it for as long as they are needed. Errors: NULL, and 0 in *ret_size (may be
+ * NULL), before the end, when it failed, and for every other request. Since: 0.1 */
+LL_API const void *ll_request_bytes(const ll_request *request, size_t *ret_size);
+
 /* The `user` pointer it was submitted with.
  * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API void *ll_request_user(const ll_request *request);

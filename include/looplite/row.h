@@ -55,6 +55,10 @@ LL_API const ll_value *ll_batch_row(const ll_batch *batch, size_t row);
  * there is no memory, or it is one of columns already. Since: 0.1 */
 LL_API ll_batch *ll_batch_to_columns(const ll_batch *batch);
 
+/* The same without its first rows: from row `first` on.
+ * Thread: any. Owns: as ll_batch_to_columns(). Errors: as ll_batch_to_columns(). Since: 0.1 */
+LL_API ll_batch *ll_batch_to_columns_from(const ll_batch *batch, size_t first);
+
 /* Frees a batch.
  * Thread: any. Owns: takes it; NULL is fine. Errors: none. Since: 0.1 */
 LL_API void ll_batch_free(ll_batch *batch);

@@ -99,9 +99,12 @@ enum {
                                     asks nothing by statements of its own */
     LL_OWN_TRACE = 1u << 3, /* sqlite3_trace_v2(): the same */
     LL_OWN_PROGRESS =
-        1u << 4,          /* sqlite3_progress_handler(): nothing runs on the loop, and SQLite's only
+        1u << 4, /* sqlite3_progress_handler(): nothing runs on the loop, and SQLite's only
                                     slot is the program's: its handler has to ask ll_conn_must_stop() */
-    LL_OWN_TOLD = 1u << 5 /* the program tells all of this: ll_conn_call() concludes nothing */
+    LL_OWN_TOLD = 1u << 5, /* the program tells all of this: ll_conn_call() concludes nothing */
+    LL_OWN_HOOKS =
+        1u << 6 /* update, commit, rollback or WAL hooks: nothing that writes runs on the loop,
+                              and no end of a transaction */
 };
 
 /* Says what a program has registered with a handle (`add`), or taken away (`remove`): LL_OWN_*. What is

@@ -21,6 +21,7 @@
 #include "acursor.h"
 #include "callback.h"
 #include "closed.h"
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 #include "guarded.h"
@@ -513,26 +514,20 @@ static PyObject *conn_aexit(PyObject *op, PyObject *const *args, Py_ssize_t coun
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 static PyMethodDef conn_methods[] = {
     {"execute", FAST(conn_execute), METH_FASTCALL | METH_KEYWORDS,
-     "execute($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives a Cursor."},
+     "execute($self, /, sql, parameters=None)\n--\n\n" DOC_CONN_EXECUTE},
     {"executemany", FAST(conn_executemany), METH_FASTCALL | METH_KEYWORDS,
-     "executemany($self, /, sql, parameters)\n--\n\nRuns one statement once for each row of "
-     "parameters; gives a Cursor."},
+     "executemany($self, /, sql, parameters)\n--\n\n" DOC_CONN_EXECUTEMANY},
     {"executescript", FAST(conn_executescript), METH_FASTCALL | METH_KEYWORDS,
-     "executescript($self, /, sql_script)\n--\n\nRuns any number of statements; gives a Cursor."},
+     "executescript($self, /, sql_script)\n--\n\n" DOC_CONN_EXECUTESCRIPT},
     {"execute_insert", FAST(conn_execute_insert), METH_FASTCALL | METH_KEYWORDS,
-     "execute_insert($self, /, sql, parameters=None)\n--\n\nRuns an INSERT; gives a row with the "
-     "last rowid."},
+     "execute_insert($self, /, sql, parameters=None)\n--\n\n" DOC_CONN_EXECUTE_INSERT},
     {"execute_fetchall", FAST(conn_execute_fetchall), METH_FASTCALL | METH_KEYWORDS,
-     "execute_fetchall($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives all its "
-     "rows."},
-    {"cursor", conn_cursor, METH_NOARGS, "cursor($self, /)\n--\n\nGives a Cursor."},
-    {"commit", conn_commit, METH_NOARGS, "commit($self, /)\n--\n\nCommits the open transaction."},
-    {"rollback", conn_rollback, METH_NOARGS,
-     "rollback($self, /)\n--\n\nRolls the open transaction back."},
-    {"close", conn_close, METH_NOARGS,
-     "close($self, /)\n--\n\nCloses after what was submitted before. Twice is fine."},
-    {"interrupt", conn_interrupt, METH_NOARGS,
-     "interrupt($self, /)\n--\n\nInterrupts what runs at this moment."},
+     "execute_fetchall($self, /, sql, parameters=None)\n--\n\n" DOC_CONN_EXECUTE_FETCHALL},
+    {"cursor", conn_cursor, METH_NOARGS, "cursor($self, /)\n--\n\n" DOC_CONN_CURSOR},
+    {"commit", conn_commit, METH_NOARGS, "commit($self, /)\n--\n\n" DOC_CONN_COMMIT},
+    {"rollback", conn_rollback, METH_NOARGS, "rollback($self, /)\n--\n\n" DOC_CONN_ROLLBACK},
+    {"close", conn_close, METH_NOARGS, "close($self, /)\n--\n\n" DOC_CONN_CLOSE},
+    {"interrupt", conn_interrupt, METH_NOARGS, "interrupt($self, /)\n--\n\n" DOC_CONN_INTERRUPT},
     {"_connect", conn_connect, METH_NOARGS,
      "_connect($self, /)\n--\n\nOpens it, if it is not open yet; gives the connection."},
     {"__aenter__", conn_aenter, METH_NOARGS, NULL},
@@ -669,21 +664,14 @@ static PyGetSetDef conn_getset[] = {
     {"_conn", get_conn, NULL, "The sqlite3.Connection; ValueError if not open.", NULL},
     {"_connection", get_connection, NULL, "The sqlite3.Connection, or None.", NULL},
     {"_connector", get_connector, NULL, "Opens the same database with plain sqlite3.", NULL},
-    {"in_transaction", get_state, NULL,
-     "Whether a transaction is open, as of the last statement that finished.", in_transaction},
-    {"total_changes", get_state, NULL,
-     "Rows changed since the connection was opened, as of the last statement that finished.",
-     total_changes},
-    {"closed", get_closed, NULL, "Whether close() was called, or opening failed.", NULL},
-    {"on_statement", get_on_statement, set_on_statement,
-     "Is called with a Statement after each statement; None: nobody is.", NULL},
+    {"in_transaction", get_state, NULL, DOC_CONN_IN_TRANSACTION, in_transaction},
+    {"total_changes", get_state, NULL, DOC_CONN_TOTAL_CHANGES, total_changes},
+    {"closed", get_closed, NULL, DOC_CONN_CLOSED, NULL},
+    {"on_statement", get_on_statement, set_on_statement, DOC_CONN_ON_STATEMENT, NULL},
     {"_types", get_types, set_types, "The type adapters that cursors begin with, or None.", NULL},
-    {"isolation_level", get_forwarded, set_forwarded,
-     "Which transaction begins before a statement that writes; None: none.", isolation_level},
-    {"row_factory", get_forwarded, set_forwarded,
-     "Makes a row of a cursor and a tuple; cursors copy it when they are made.", row_factory},
-    {"text_factory", get_forwarded, set_forwarded, "Makes a value of the bytes of a text.",
-     text_factory},
+    {"isolation_level", get_forwarded, set_forwarded, DOC_CONN_ISOLATION_LEVEL, isolation_level},
+    {"row_factory", get_forwarded, set_forwarded, DOC_CONN_ROW_FACTORY, row_factory},
+    {"text_factory", get_forwarded, set_forwarded, DOC_CONN_TEXT_FACTORY, text_factory},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -801,7 +789,7 @@ static void conn_dealloc(PyObject *op)
     Py_XDECREF(module);
 }
 
-static char conn_doc[] = "A connection: await it, or enter it with `async with`, to open it.";
+static char conn_doc[] = DOC_CONNECTION;
 
 static PyType_Slot conn_slots[] = {
     {Py_tp_doc, conn_doc},           {Py_tp_init, conn_init},       {Py_tp_new, PyType_GenericNew},

@@ -8,8 +8,10 @@
  * is made when somebody asks, which most programs never do. */
 #include "acursor.h"
 
+#include "arrow.h"
 #include "closed.h"
 
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 #include "typed.h"
@@ -44,14 +46,23 @@ int lp_cursor_need(const lp_cursor *cursor)
     return lp_conn_need(cursor->conn);
 }
 
+void lp_cursor_drop_rows(lp_cursor *cursor)
+{
+    for (; cursor->count > 0; cursor->count--)
+        ll_batch_free(cursor->batches[cursor->first++]);
+    cursor->first = cursor->row = 0;
+}
+
 /* Ends the statement and drops its rows. */
 static void end_statement(lp_cursor *cursor)
 {
     ll_cursor_close(cursor->rest);
     cursor->rest = NULL;
-    for (; cursor->count > 0; cursor->count--)
-        ll_batch_free(cursor->batches[cursor->first++]);
-    cursor->first = cursor->row = 0;
+    if (LP_UNLIKELY(cursor->tap != NULL)) {
+        ll_arrow_tap_close(cursor->tap);
+        cursor->tap = NULL;
+    }
+    lp_cursor_drop_rows(cursor);
     cursor->broken = false;
     cursor->generation++;
 }
@@ -277,24 +288,29 @@ static PyObject *cursor_execute_private(PyObject *op, PyObject *args, PyObject *
     return call;
 }
 
+static PyObject *cursor_stream(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    return lp_arrow_arguments(args, kwargs) < 0 ? NULL : lp_arrow_of_cursor((lp_cursor *)op);
+}
+
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 static PyMethodDef cursor_methods[] = {
     {"execute", FAST(cursor_execute), METH_FASTCALL | METH_KEYWORDS,
-     "execute($self, /, sql, parameters=None)\n--\n\nRuns one statement; gives this cursor."},
+     "execute($self, /, sql, parameters=None)\n--\n\n" DOC_CURSOR_EXECUTE},
     {"executemany", FAST(cursor_executemany), METH_FASTCALL | METH_KEYWORDS,
-     "executemany($self, /, sql, parameters)\n--\n\nRuns one statement once for each row of "
-     "parameters; gives this cursor."},
+     "executemany($self, /, sql, parameters)\n--\n\n" DOC_CURSOR_EXECUTEMANY},
     {"executescript", FAST(cursor_executescript), METH_FASTCALL | METH_KEYWORDS,
-     "executescript($self, /, sql_script)\n--\n\nRuns any number of statements; gives this cursor."},
-    {"fetchone", cursor_fetchone, METH_NOARGS,
-     "fetchone($self, /)\n--\n\nGives the next row, or None."},
+     "executescript($self, /, sql_script)\n--\n\n" DOC_CURSOR_EXECUTESCRIPT},
+    {"fetchone", cursor_fetchone, METH_NOARGS, "fetchone($self, /)\n--\n\n" DOC_CURSOR_FETCHONE},
     {"fetchmany", FAST(cursor_fetchmany), METH_FASTCALL | METH_KEYWORDS,
-     "fetchmany($self, /, size=None)\n--\n\nGives a list of up to `size` rows (arraysize)."},
-    {"fetchall", cursor_fetchall, METH_NOARGS,
-     "fetchall($self, /)\n--\n\nGives a list of the rows that are left."},
-    {"close", cursor_close, METH_NOARGS, "close($self, /)\n--\n\nEnds the statement. Never waits."},
+     "fetchmany($self, /, size=None)\n--\n\n" DOC_CURSOR_FETCHMANY},
+    {"fetchall", cursor_fetchall, METH_NOARGS, "fetchall($self, /)\n--\n\n" DOC_CURSOR_FETCHALL},
+    {"close", cursor_close, METH_NOARGS, "close($self, /)\n--\n\n" DOC_CURSOR_CLOSE},
     {"_execute", FAST(cursor_execute_private), METH_VARARGS | METH_KEYWORDS,
      "_execute($self, fn, /, *args, **kwargs)\n--\n\nThe Connection's _execute()."},
+    {"__arrow_c_stream__", FAST(cursor_stream), METH_VARARGS | METH_KEYWORDS,
+     "__arrow_c_stream__($self, /, requested_schema=None)\n--\n\nThe rows that are left, for Arrow: "
+     "read while they are pulled, which blocks the thread that pulls."},
     {"__aenter__", cursor_aenter, METH_NOARGS, NULL},
     {"__aexit__", FAST(cursor_aexit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -450,21 +466,19 @@ static PyObject *get_direct(PyObject *op, void *unused)
 static PyGetSetDef cursor_getset[] = {
     {"_cursor", get_direct, NULL, "A sqlite3.Cursor on the same connection.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
-    {"description", get_description, NULL, "The columns of the result, or None.", NULL},
-    {"rowcount", get_rowcount, NULL, "Rows changed by INSERT, UPDATE, DELETE, REPLACE; else -1.",
-     NULL},
-    {"lastrowid", get_lastrowid, NULL, "last_insert_rowid() after the last execute().", NULL},
-    {"row_factory", get_row_factory, set_row_factory, "Makes a row of a cursor and a tuple.", NULL},
-    {"connection", get_connection, NULL, "The sqlite3.Connection.", NULL},
+    {"description", get_description, NULL, DOC_CURSOR_DESCRIPTION, NULL},
+    {"rowcount", get_rowcount, NULL, DOC_CURSOR_ROWCOUNT, NULL},
+    {"lastrowid", get_lastrowid, NULL, DOC_CURSOR_LASTROWID, NULL},
+    {"row_factory", get_row_factory, set_row_factory, DOC_CURSOR_ROW_FACTORY, NULL},
+    {"connection", get_connection, NULL, DOC_CURSOR_CONNECTION, NULL},
     {"_types", get_types, set_types, "The type adapters of statements to come, or None.", NULL},
     {"_is_open", get_is_open, NULL, "Whether its statement is still open in SQLite.", NULL},
-    {"arraysize", get_arraysize, set_arraysize, "Rows of a fetchmany().", NULL},
+    {"arraysize", get_arraysize, set_arraysize, DOC_CURSOR_ARRAYSIZE, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef cursor_members[] = {
-    {"iter_chunk_size", T_PYSSIZET, offsetof(lp_cursor, chunk), 0,
-     "Rows that `async for` asks a generic cursor for at once."},
+    {"iter_chunk_size", T_PYSSIZET, offsetof(lp_cursor, chunk), 0, DOC_CURSOR_ITER_CHUNK_SIZE},
     {"_conn", T_OBJECT, offsetof(lp_cursor, conn), READONLY, "The Connection."},
     {"__dictoffset__", T_PYSSIZET, offsetof(lp_cursor, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lp_cursor, weakrefs), READONLY, NULL},
@@ -538,6 +552,8 @@ static void cursor_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     if (cursor->weakrefs)
         PyObject_ClearWeakRefs(op);
+    ll_arrow_tap_free(cursor->tap); /* who has the stream goes on */
+    cursor->tap = NULL;
     if (cursor->st)
         lp_cursor_reset(cursor);
     if (cursor->batches != cursor->few)
@@ -555,7 +571,7 @@ static void cursor_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-static char cursor_doc[] = "The rows of a statement.";
+static char cursor_doc[] = DOC_CURSOR;
 
 static PyType_Slot cursor_slots[] = {
     {Py_tp_doc, cursor_doc},

@@ -36,6 +36,7 @@ typedef struct lp_cursor {
     Py_ssize_t arraysize;
     ll_columns *columns; /* of the rows below; NULL: no rows */
     ll_cursor *rest;     /* goes on where the batches end; NULL: they are all there is */
+    ll_arrow_tap *tap;   /* the rest was given away to Arrow; NULL: it was not */
     ll_batch **batches;  /* `few` or of the heap: [first, first + count) */
     size_t first, count, room;
     size_t row;               /* next row of the first batch */
@@ -54,6 +55,12 @@ lp_cursor *lp_cursor_new(lp_conn *conn);
 
 /* Ends the statement and forgets its rows. */
 void lp_cursor_reset(lp_cursor *cursor);
+
+/* Drops the rows, as if they had been fetched. */
+void lp_cursor_drop_rows(lp_cursor *cursor);
+
+/* arrow.c: a capsule "arrow_array_stream" of the rows that are left, which the cursor then has not. */
+PyObject *lp_arrow_of_cursor(lp_cursor *cursor);
 
 /* Takes the rows out of a finished request: its columns, batches and what goes on after them. */
 void lp_cursor_take(lp_cursor *cursor, ll_request *request);

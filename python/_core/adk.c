@@ -428,6 +428,14 @@ static PyObject *tables_events(PyObject *self, PyObject *const *args, Py_ssize_t
     return records(self, args, count, event_of, document ? COMMON + 1 : COLUMNS);
 }
 
+static PyObject *tables_events_json(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2)
+        return PyErr_Format(PyExc_TypeError, "takes rows and a function");
+    return lp_adk_events_json(args[0], ll_adk_get_layout(((tables *)self)->adk) == LL_ADK_DOCUMENT,
+                              args[1]);
+}
+
 /* ---- times for the program --------------------------------------------------------------------- */
 
 static PyObject *tables_julian(PyObject *unused, PyObject *time)
@@ -498,6 +506,8 @@ static PyMethodDef tables_methods[] = {
      "sessions($self, rows, loads, /)\n--\n\nRows of sessions as a list of records."},
     {"events", FAST(tables_events), METH_FASTCALL,
      "events($self, rows, loads, /)\n--\n\nRows of events as a list of records."},
+    {"events_json", FAST(tables_events_json), METH_FASTCALL,
+     "events_json($self, rows, unpickle, /)\n--\n\nRows of events, newest first, as a JSON array of events, oldest first."},
     {"julian", tables_julian, METH_O | METH_STATIC,
      "julian(time, /)\n--\n\nA datetime as the table holds it."},
     {"time", tables_time, METH_O | METH_STATIC, "time(julian, /)\n--\n\nThe datetime it is."},

@@ -10,6 +10,7 @@
  * reported by the await, not by connect(), as aiosqlite does. */
 #include "aconn.h"
 #include "callback.h"
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 
@@ -367,11 +368,7 @@ out:
 static PyMethodDef connect_def[] = {
     {"connect", (PyCFunction)(void (*)(void))module_connect, METH_VARARGS | METH_KEYWORDS,
      "connect($module, database, *, iter_chunk_size=64, on_statement=None, pragmas=None, inline=True, **kwargs)\n"
-     "--\n\n"
-     "A Connection to a database; takes what sqlite3.connect() takes. Opened when it is awaited.\n\n"
-     "pragmas: a mapping such as {'journal_mode': 'WAL'}, or texts such as 'journal_mode=WAL', run in this order\n"
-     "before the connection is given; one that fails makes opening fail. inline=False: nothing of the connection\n"
-     "runs on the loop's thread, and PRAGMA mmap_size has its effect. on_statement: as the attribute."},
+     "--\n\n" DOC_CONNECT},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,13 +1,19 @@
-/* arrow.c: results by the Arrow PyCapsule interface: __arrow_c_stream__() of Columns and of Fetched.
+/* arrow.c: results by the Arrow PyCapsule interface: __arrow_c_stream__() of Columns, of Fetched and of Cursor.
  *
  * A Columns is a result whose values were put into Arrow's buffers on the worker; it holds them until somebody asks for
  * its stream, once, and they then belong to who has asked. A Fetched keeps its rows, which may be asked for in other
  * ways too, so it gives a copy, as often as it is wanted.
  *
+ * A Cursor gives its rows away: those that were read, and then what a worker reads while the consumer pulls. Some consumers
+ * pull with the GIL held, and the worker may need it for a function of the program, so such a stream lets go of it before
+ * it waits. The Cursor keeps a tap: when it is closed, so is the stream, whoever waits in it; when it is merely dropped,
+ * the stream goes on.
+ *
  * A capsule owns the struct with the stream. A consumer that moves the stream out marks it as released; one that never
  * did leaves that to the destructor. */
 #include "arrow.h"
 
+#include "acursor.h"
 #include "errors.h"
 
 #include <looplite/arrow.h>
@@ -93,7 +99,7 @@ PyObject *lp_columns_of(lp_state *st, ll_request *request)
 }
 
 PyObject *lp_arrow_of_rows(lp_state *st, const ll_columns *names, ll_batch *const *batches,
-                           size_t count)
+                           size_t count, size_t skip)
 {
     if (need_columns(st, names) < 0)
         return NULL;
@@ -104,7 +110,9 @@ PyObject *lp_arrow_of_rows(lp_state *st, const ll_columns *names, ll_batch *cons
     ll_status status = LL_OK;
     size_t made = 0;
     PyThreadState *saved = PyEval_SaveThread();
-    for (; made < count && (copies[made] = ll_batch_to_columns(batches[made])) != NULL; made++) {}
+    for (; made < count &&
+           (copies[made] = ll_batch_to_columns_from(batches[made], made == 0 ? skip : 0)) != NULL;
+         made++) {}
     if (made == count) {
         status = ll_arrow_stream_new(names, copies, count, &stream);
     } else {
@@ -121,6 +129,116 @@ PyObject *lp_arrow_of_rows(lp_state *st, const ll_columns *names, ll_batch *cons
     }
     return capsule_of(&stream);
 }
+
+/* ---- what is read while it is pulled ------------------------------------------------------------ */
+
+/* private_data is a pointer to the stream inside. */
+static struct ArrowArrayStream *inside_of(struct ArrowArrayStream *stream)
+{
+    return stream->private_data;
+}
+
+static int live_get_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out)
+{
+    struct ArrowArrayStream *inside = inside_of(stream);
+    PyThreadState *saved = lp_has_gil() ? PyEval_SaveThread() : NULL;
+    int code = inside->get_schema(inside, out);
+    if (saved)
+        PyEval_RestoreThread(saved);
+    return code;
+}
+
+static int live_get_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
+{
+    struct ArrowArrayStream *inside = inside_of(stream);
+    PyThreadState *saved = lp_has_gil() ? PyEval_SaveThread() : NULL;
+    int code = inside->get_next(inside, out);
+    if (saved)
+        PyEval_RestoreThread(saved);
+    return code;
+}
+
+static const char *live_get_last_error(struct ArrowArrayStream *stream)
+{
+    struct ArrowArrayStream *inside = inside_of(stream);
+    return inside->get_last_error(inside);
+}
+
+static void live_release(struct ArrowArrayStream *stream)
+{
+    struct ArrowArrayStream *inside = inside_of(stream);
+    inside->release(inside);
+    PyMem_RawFree(inside);
+    stream->release = NULL;
+}
+
+/* A stream around this one, which is taken, also when it fails. */
+static PyObject *live_capsule(struct ArrowArrayStream *stream)
+{
+    struct ArrowArrayStream *inside = PyMem_RawMalloc(sizeof *inside);
+    if (!inside) {
+        stream->release(stream);
+        return PyErr_NoMemory();
+    }
+    *inside = *stream;
+    struct ArrowArrayStream outside = {.get_schema = live_get_schema,
+                                       .get_next = live_get_next,
+                                       .get_last_error = live_get_last_error,
+                                       .release = live_release,
+                                       .private_data = inside};
+    return capsule_of(&outside);
+}
+
+static int cursor_may_give(const lp_cursor *cursor)
+{
+    if (!cursor->st) {
+        PyErr_SetString(PyExc_RuntimeError, "Cursor.__init__() was not called");
+        return -1;
+    }
+    if (cursor->foreign) {
+        PyErr_SetString(cursor->st->sqlite3.NotSupportedError,
+                        "only a cursor of a connection that looplite opened itself can be read as "
+                        "Arrow");
+        return -1;
+    }
+    if (lp_cursor_need(cursor) < 0)
+        return -1;
+    if (cursor->executing || cursor->asking) {
+        PyErr_SetString(cursor->st->sqlite3.ProgrammingError,
+                        "the cursor is in use: await its execute() or fetch first");
+        return -1;
+    }
+    return need_columns(cursor->st, cursor->columns);
+}
+
+PyObject *lp_arrow_of_cursor(lp_cursor *cursor)
+{
+    if (cursor_may_give(cursor) < 0)
+        return NULL;
+    ll_batch **batches = cursor->batches + cursor->first;
+    size_t count = cursor->count, skip = cursor->row;
+    PyObject *capsule;
+    if (!cursor->rest) {     /* all is there: the types are those of all rows */
+        cursor->busy = true; /* the GIL is let go of, and others may want these rows */
+        capsule = lp_arrow_of_rows(cursor->st, cursor->columns, batches, count, skip);
+        cursor->busy = false;
+        if (capsule)
+            lp_cursor_drop_rows(cursor);
+        return capsule;
+    }
+    struct ArrowArrayStream stream;
+    ll_cursor *rest = cursor->rest;
+    cursor->rest = NULL;
+    cursor->count = cursor->first = cursor->row = 0;
+    ll_status status = ll_arrow_stream_live(batches, count, skip, rest, &cursor->tap, &stream);
+    if (status < 0) {
+        raise_arrow(cursor->st, status);
+        return NULL;
+    }
+    return live_capsule(&stream);
+}
+
+/* ---- Columns ------------------------------------------------------------------------------------ */
 
 static PyObject *columns_stream(PyObject *op, PyObject *args, PyObject *kwargs)
 {

@@ -13,7 +13,7 @@ int lp_arrow_arguments(PyObject *args, PyObject *kwargs);
 /* A capsule "arrow_array_stream" of batches of rows, which stay who has them and are copied without the GIL: they
  * must not change meanwhile. */
 PyObject *lp_arrow_of_rows(lp_state *st, const ll_columns *columns, ll_batch *const *batches,
-                           size_t count);
+                           size_t count, size_t skip);
 
 int lp_arrow_init(PyObject *module, lp_state *st);
 

@@ -16,6 +16,7 @@
  * and nothing could end it, for the connection is occupied by the backup. */
 #include "backup.h"
 
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 #include "guarded.h"
@@ -277,8 +278,7 @@ static PyObject *conn_backup(PyObject *op, PyObject *args, PyObject *kwargs)
 
 static PyMethodDef methods[] = {
     {"backup", (PyCFunction)(void (*)(void))conn_backup, METH_VARARGS | METH_KEYWORDS,
-     "backup($self, target, *, pages=-1, progress=None, name='main', sleep=0.25)\n--\n\n"
-     "Copies the database into another connection, looplite's or sqlite3's."},
+     "backup($self, target, *, pages=-1, progress=None, name='main', sleep=0.25)\n--\n\n" DOC_BACKUP},
 };
 
 int lp_backup_init(PyObject *module, lp_state *st)

@@ -11,6 +11,7 @@
  *     len(blob)                   len(blob)                     it never changes, and needs no file
  */
 #include "backup.h"
+#include "docs.h"
 #include "errors.h"
 #include "rare.h"
 
@@ -202,22 +203,18 @@ static void blob_dealloc(PyObject *op)
 }
 
 static PyMethodDef blob_methods[] = {
-    {"read", blob_read, METH_VARARGS,
-     "read($self, length=-1, /)\n--\n\nReads at the current position; gives bytes."},
-    {"write", blob_write, METH_VARARGS,
-     "write($self, data, /)\n--\n\nWrites at the current position; the size cannot change."},
-    {"seek", blob_seek, METH_VARARGS,
-     "seek($self, offset, origin=0, /)\n--\n\nMoves the current position."},
-    {"tell", blob_tell, METH_VARARGS, "tell($self, /)\n--\n\nGives the current position."},
-    {"close", blob_close, METH_VARARGS, "close($self, /)\n--\n\nCloses it. Twice is fine."},
-    {"set", blob_set, METH_VARARGS,
-     "set($self, key, value, /)\n--\n\nWrites one byte or a slice: blob[key] = value."},
+    {"read", blob_read, METH_VARARGS, "read($self, length=-1, /)\n--\n\n" DOC_BLOB_READ},
+    {"write", blob_write, METH_VARARGS, "write($self, data, /)\n--\n\n" DOC_BLOB_WRITE},
+    {"seek", blob_seek, METH_VARARGS, "seek($self, offset, origin=0, /)\n--\n\n" DOC_BLOB_SEEK},
+    {"tell", blob_tell, METH_VARARGS, "tell($self, /)\n--\n\n" DOC_BLOB_TELL},
+    {"close", blob_close, METH_VARARGS, "close($self, /)\n--\n\n" DOC_BLOB_CLOSE},
+    {"set", blob_set, METH_VARARGS, "set($self, key, value, /)\n--\n\n" DOC_BLOB_SET},
     {"__aenter__", blob_aenter, METH_NOARGS, NULL},
     {"__aexit__", blob_aexit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static char blob_doc[] = "A value of a table that is read and written in pieces.";
+static char blob_doc[] = DOC_BLOB;
 
 static PyType_Slot blob_slots[] = {
     {Py_tp_doc, blob_doc},
@@ -240,8 +237,7 @@ static PyType_Spec blob_spec = {
 
 static PyMethodDef methods[] = {
     {"blobopen", (PyCFunction)(void (*)(void))conn_blobopen, METH_VARARGS | METH_KEYWORDS,
-     "blobopen($self, table, column, row, /, *, readonly=False, name='main')\n--\n\n"
-     "Opens a value to be read and written in pieces; gives a Blob."},
+     "blobopen($self, table, column, row, /, *, readonly=False, name='main')\n--\n\n" DOC_BLOBOPEN},
 };
 
 int lp_blob_init(PyObject *module, lp_state *st)

@@ -4,6 +4,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -26,6 +27,17 @@
 #endif
 
 #define LP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Whether this thread has the GIL. (PyGILState_Check() says yes without looking once a subinterpreter was made.) */
+static inline bool lp_has_gil(void)
+{
+    const PyThreadState *own = PyGILState_GetThisThreadState();
+#if PY_VERSION_HEX >= 0x030D0000
+    return own && own == PyThreadState_GetUnchecked();
+#else
+    return own && own == _PyThreadState_UncheckedGet();
+#endif
+}
 
 /* Takes the exception that is set, normalised; NULL when none is. */
 static inline PyObject *lp_exc_take(void)

@@ -5,6 +5,7 @@
  * do with the connection in between is seen by the lines that follow; who wants a picture of one moment opens a
  * transaction first. */
 #include "backup.h"
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 #include "rare.h"
@@ -232,7 +233,7 @@ static PyObject *conn_iterdump(PyObject *op, PyObject *args, PyObject *kwargs)
 
 static PyMethodDef methods[] = {
     {"iterdump", (PyCFunction)(void (*)(void))conn_iterdump, METH_VARARGS | METH_KEYWORDS,
-     "iterdump($self, *, filter=None)\n--\n\nIterates asynchronously over the SQL text that makes the database again."},
+     "iterdump($self, *, filter=None)\n--\n\n" DOC_ITERDUMP},
 };
 
 int lp_dump_init(PyObject *module, lp_state *st)

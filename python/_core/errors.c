@@ -167,6 +167,20 @@ void lp_raise_pool_closed(void)
     Py_XDECREF(module);
 }
 
+/* Says in the exception that is set where the fault stands in the SQL: exc.looplite_offset, in bytes of its UTF-8. Set
+ * where SQLite tells (3.38 and newer); sqlite3 has no such attribute. */
+static void add_offset(lp_state *st, int offset)
+{
+    if (offset < 0)
+        return;
+    PyObject *exc = lp_exc_take();
+    PyObject *number = PyLong_FromLong(offset);
+    if (exc && number && PyObject_SetAttr(exc, st->names.looplite_offset, number) == 0)
+        lp_exc_give(Py_NewRef(exc));
+    Py_XDECREF(number);
+    Py_XDECREF(exc);
+}
+
 /* The one translation; `refused` raises by itself if the error is its doing. */
 static void raise_error(lp_state *st, const ll_error *error, const lp_params *params)
 {
@@ -181,6 +195,7 @@ static void raise_error(lp_state *st, const ll_error *error, const lp_params *pa
         return;
     case LL_ESQL:
         raise_with_code(st, class_of_code(st, error->sqlite_code), error->sqlite_code, message);
+        add_offset(st, error->sql_offset);
         return;
     case LL_EPARAM:
         if (params && lp_params_raise(params, message))
@@ -226,7 +241,7 @@ void lp_raise_request(lp_state *st, const ll_request *request, const lp_params *
 
 void lp_raise_refused(lp_state *st, ll_status status)
 {
-    ll_error error = {.status = status, .message = ll_last_error()};
+    ll_error error = {.status = status, .message = ll_last_error(), .sql_offset = -1};
     if (status == LL_ESQL)
         error.sqlite_code = SQLITE_ERROR;
     raise_error(st, &error, NULL);

@@ -178,7 +178,7 @@ static PyObject *fetched_stream(PyObject *op, PyObject *args, PyObject *kwargs)
     fetched *self = (fetched *)op;
     if (lp_arrow_arguments(args, kwargs) < 0)
         return NULL;
-    return lp_arrow_of_rows(self->st, self->columns, self->batches, self->count);
+    return lp_arrow_of_rows(self->st, self->columns, self->batches, self->count, 0);
 }
 
 static Py_ssize_t fetched_length(PyObject *op)

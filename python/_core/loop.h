@@ -17,6 +17,13 @@ struct lp_helper {
     ll_engine *last; /* to be abandoned by the thread when it leaves, or NULL */
 };
 
+/* idle.c: whether it can be seen that the loop has nothing to do. */
+enum {
+    LP_NOT_LOOKED,
+    LP_VISIBLE,
+    LP_INVISIBLE
+};
+
 /* linger.c: whether it is worth while to stay for an answer. */
 struct lp_linger {
     unsigned skip;     /* so many requests are not stayed for */
@@ -37,6 +44,7 @@ struct lp_loop {
     lp_call *pending;   /* calls that an accepted request will call back; each holds a reference */
     size_t connections; /* opened from this loop and not closed */
     bool reading;       /* the descriptor is registered with add_reader() */
+    int visible;        /* LP_NOT_LOOKED, or what was found */
     int64_t turn_end;   /* when this turn's time is spent; 0: nothing has used it yet */
     uint64_t turn;      /* its number among those of all loops */
     bool turn_posted;   /* `_turn` will end it; if not, the next dispatch does */
@@ -71,8 +79,9 @@ bool lp_loop_turn_over_small(lp_loop *loop);
 /* Runs the callbacks of what has finished. 0, or -1 with an exception. */
 int lp_loop_dispatch(lp_loop *loop);
 
-/* linger.c: for how long a call stays (lp_state.stay_ns), unless a test says otherwise. */
-extern const int64_t lp_stay_ns;
+/* linger.c: for how long a call stays, unless a test says otherwise, in a loop that cannot be looked into, and in one
+ * that has nothing else to do (lp_state.stay_ns, .stay_idle_ns). */
+extern const int64_t lp_stay_ns, lp_stay_idle_ns;
 
 /* linger.c: a worker has this call's request, and no other of the loop. Stays for its answer for a moment. True:
  * the call has finished. */

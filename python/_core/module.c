@@ -77,15 +77,18 @@ static PyObject *module_watch(PyObject *module, PyObject *watch)
     return before ? before : Py_NewRef(Py_None);
 }
 
-static PyObject *module_stay(PyObject *module, PyObject *seconds)
+static PyObject *module_stay(PyObject *module, PyObject *args)
 {
     lp_state *st = PyModule_GetState(module);
-    double wanted = PyFloat_AsDouble(seconds);
-    if (wanted == -1 && PyErr_Occurred())
+    double blind, idle;
+    if (!PyArg_ParseTuple(args, "dd:_stay", &blind, &idle))
         return NULL;
-    PyObject *before = PyFloat_FromDouble((double)st->stay_ns / 1e9);
-    if (before)
-        st->stay_ns = (int64_t)(wanted * 1e9);
+    PyObject *before = Py_BuildValue("dd", (double)st->stay_ns / 1e9,
+                                     (double)st->stay_idle_ns / 1e9);
+    if (before) {
+        st->stay_ns = (int64_t)(blind * 1e9);
+        st->stay_idle_ns = (int64_t)(idle * 1e9);
+    }
     return before;
 }
 
@@ -127,9 +130,9 @@ static PyMethodDef module_methods[] = {
     {"_watch", module_watch, METH_O,
      "_watch(callable, /)\n--\n\nHas it told what is made and dropped; gives the one before. For "
      "looplite.testing."},
-    {"_stay", module_stay, METH_O,
-     "_stay(seconds, /)\n--\n\nSets for how long a call stays for its answer, and gives what it was. For "
-     "looplite's own tests."},
+    {"_stay", module_stay, METH_VARARGS,
+     "_stay(seconds, idle_seconds, /)\n--\n\nSets for how long a call stays for its answer, in a loop that cannot be "
+     "looked into and in one with nothing else to do, and gives what it was. For looplite's own tests."},
     {"stats", module_stats, METH_NOARGS, stats_doc},
     {"engine_info", (PyCFunction)(void (*)(void))module_engine_info, METH_VARARGS | METH_KEYWORDS,
      engine_info_doc},
@@ -220,6 +223,7 @@ static int module_exec(PyObject *module)
         return -1;
     }
     st->stay_ns = lp_stay_ns;
+    st->stay_idle_ns = lp_stay_idle_ns;
     st->sqlite3_module = PyImport_ImportModule("sqlite3"); /* its adapters and converters */
     if (!st->sqlite3_module || fill_names(st) < 0 || fill_sqlite3(st) < 0 || fill_rest(st) < 0 ||
         lp_adapters_init(st) < 0)

@@ -428,6 +428,14 @@ static void unlink_pool(lp_pool *self)
         self->next->previous = self->previous;
 }
 
+bool lp_pools_are_open(const lp_state *st)
+{
+    for (const lp_pool *pool = st->pools; pool; pool = pool->next)
+        if (!pool->closed && pool->generation == st->generation)
+            return true;
+    return false;
+}
+
 static void pool_dealloc(PyObject *op)
 {
     lp_pool *self = (lp_pool *)op;
@@ -523,7 +531,7 @@ int lp_pool_init(PyObject *module, lp_state *st)
 {
     st->pool_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &pool_spec, NULL);
     if (!st->pool_type || lp_lease_init(module, st) < 0 || lp_fetched_init(module, st) < 0 ||
-        lp_arrow_init(module, st) < 0 ||
+        lp_arrow_init(module, st) < 0 || lp_arrow_load_init(module, st) < 0 ||
         PyModule_AddObjectRef(module, "Pool", (PyObject *)st->pool_type) < 0 ||
         PyModule_AddObjectRef(module, "Lease", (PyObject *)st->lease_type) < 0 ||
         PyModule_AddObjectRef(module, "Fetched", (PyObject *)st->fetched_type) < 0)

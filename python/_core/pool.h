@@ -38,6 +38,9 @@ bool lp_pool_closed_meanwhile(const lp_call *call);
 PyObject *lp_pool_acquire(PyObject *pool, PyObject *label);
 int lp_lease_init(PyObject *module, lp_state *st);
 
+/* Whether some pool of the process is open. */
+bool lp_pools_are_open(const lp_state *st);
+
 /* The atexit hook: warns of the pools that were not closed. */
 void lp_pools_warn(lp_state *st);
 /* In the child of a fork: they are the parent's. */

@@ -9,6 +9,7 @@
 #include "rare.h"
 
 #include "backup.h"
+#include "docs.h"
 
 enum {
     MOST_NAMES = 3
@@ -104,35 +105,35 @@ static PyObject *call_of(PyObject *op, const struct method *method, const lp_op 
 /* name, parameters as help() shows them, what it does; by keyword behind the positions, names of the positions */
 /* clang-format off */
 #define METHODS(X) \
-    X(create_function, "name, num_params, func, deterministic=False", "Makes func a function of SQL; it may be async. None takes it away.", \
+    X(create_function, "name, num_params, func, deterministic=False", DOC_CREATE_FUNCTION, \
       "deterministic", "name", "num_params|narg", "func") \
-    X(create_aggregate, "name, num_params, aggregate_class", "Makes a class with step() and finalize() an aggregate of SQL.", \
+    X(create_aggregate, "name, num_params, aggregate_class", DOC_CREATE_AGGREGATE, \
       NULL, "name", "num_params|n_arg", "aggregate_class") \
-    X(create_window_function, "name, num_params, aggregate_class", "Makes a class with step(), inverse(), value() and finalize() a window function of SQL.", \
+    X(create_window_function, "name, num_params, aggregate_class", DOC_CREATE_WINDOW_FUNCTION, \
       NULL, "name", "num_params", "aggregate_class") \
-    X(create_collation, "name, callback", "Makes callback(a, b) an order of texts. None takes it away.", \
+    X(create_collation, "name, callback", DOC_CREATE_COLLATION, \
       NULL, "name", "callback|callable", NULL) \
-    X(set_authorizer, "authorizer_callback", "Has it asked for each access of a statement that is prepared.", \
+    X(set_authorizer, "authorizer_callback", DOC_SET_AUTHORIZER, \
       NULL, "authorizer_callback", NULL, NULL) \
-    X(set_trace_callback, "handler", "Calls it with the text of each statement that begins.", \
+    X(set_trace_callback, "handler", DOC_SET_TRACE_CALLBACK, \
       NULL, "handler|trace_callback", NULL, NULL) \
-    X(set_progress_handler, "handler, n", "Calls it every n steps of a statement; a true answer ends that.", \
+    X(set_progress_handler, "handler, n", DOC_SET_PROGRESS_HANDLER, \
       NULL, "handler|progress_handler", "n", NULL) \
-    X(enable_load_extension, "value", "Allows loading extensions, or forbids it.", \
+    X(enable_load_extension, "value", DOC_ENABLE_LOAD_EXTENSION, \
       NULL, "value|enable", NULL, NULL) \
-    X(load_extension, "path, *, entrypoint=None", "Loads an extension of SQLite.", \
+    X(load_extension, "path, *, entrypoint=None", DOC_LOAD_EXTENSION, \
       NULL, "path|name", NULL, NULL) \
-    X(serialize, "*, name='main'", "Gives a database as bytes.", \
+    X(serialize, "*, name='main'", DOC_SERIALIZE, \
       NULL, NULL, NULL, NULL) \
-    X(deserialize, "data, /, *, name='main'", "Puts a database in the place of one, from bytes.", \
+    X(deserialize, "data, /, *, name='main'", DOC_DESERIALIZE, \
       NULL, "data", NULL, NULL) \
-    X(getlimit, "category", "Gives a limit of the connection.", \
+    X(getlimit, "category", DOC_GETLIMIT, \
       NULL, "category", NULL, NULL) \
-    X(setlimit, "category, limit", "Sets a limit of the connection; gives the one before.", \
+    X(setlimit, "category, limit", DOC_SETLIMIT, \
       NULL, "category", "limit", NULL) \
-    X(getconfig, "op", "Asks for a switch of the connection.", \
+    X(getconfig, "op", DOC_GETCONFIG, \
       NULL, "op", NULL, NULL) \
-    X(setconfig, "op, enable=True", "Sets a switch of the connection.", \
+    X(setconfig, "op, enable=True", DOC_SETCONFIG, \
       NULL, "op", "enable", NULL)
 /* clang-format on */
 

@@ -10,6 +10,7 @@
  * stop() needs neither a loop nor the loop's thread. The closing is submitted without a callback, on the
  * root engine, and whoever waits (a future, a join()) is told by the opener, on the worker. A request of the
  * root engine is let go by its dispatch, so what has finished is dispatched before the next one. */
+#include "docs.h"
 #include "errors.h"
 #include "generic.h"
 #include "work.h"
@@ -339,23 +340,19 @@ static PyObject *conn_join(PyObject *op, PyObject *args, PyObject *kwargs)
 static char daemon_name[] = "daemon";
 
 static PyMethodDef shell_methods[] = {
-    {"stop", conn_stop, METH_NOARGS,
-     "stop($self, /)\n--\n\nCloses without waiting, from any thread, with or without a loop. Gives a future, "
-     "or None when no loop runs."},
+    {"stop", conn_stop, METH_NOARGS, "stop($self, /)\n--\n\n" DOC_STOP},
     {"_stop_running", conn_stop_running, METH_NOARGS, "_stop_running($self, /)\n--\n\nstop()"},
-    {"start", conn_start, METH_NOARGS,
-     "start($self, /)\n--\n\nNothing is opened before _connect()."},
-    {"is_alive", conn_is_alive, METH_NOARGS,
-     "is_alive($self, /)\n--\n\nWhether it was started and has not ended."},
+    {"start", conn_start, METH_NOARGS, "start($self, /)\n--\n\n" DOC_START},
+    {"is_alive", conn_is_alive, METH_NOARGS, "is_alive($self, /)\n--\n\n" DOC_IS_ALIVE},
     {"join", (PyCFunction)(void (*)(void))conn_join, METH_VARARGS | METH_KEYWORDS,
-     "join($self, /, timeout=None)\n--\n\nBlocks until it has ended."},
+     "join($self, /, timeout=None)\n--\n\n" DOC_JOIN},
 };
 
 static PyGetSetDef shell_getset[] = {
     {"_thread", get_thread, NULL, "A threading.Thread that stands for the connection.", NULL},
     {"_tx", get_tx, NULL, "put_nowait((future or None, callable)) runs it in its turn.", NULL},
     {"_running", get_running, NULL, "Whether neither stop() nor close() was called.", NULL},
-    {"daemon", get_of_thread, set_of_thread, "Never keeps the program from ending.", daemon_name},
+    {"daemon", get_of_thread, set_of_thread, DOC_DAEMON, daemon_name},
 };
 
 static PyMethodDef shell_defs[] = {

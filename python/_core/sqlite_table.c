@@ -25,7 +25,7 @@
  *      thread, when sqlite3.connect(":memory:") opens a database. Two copies of one version have the
  *      same source id, so only this tells them apart. It comes before c., which cannot be undone.
  *
- * Without any, importing fails and says what was tried. */
+ * Without any, importing fails and says what was tried and what to do (docs/design/packages.md). */
 #define SQLITE_CORE 1 /* sqlite3ext.h: the struct only, no macros in place of the functions */
 #include "sqlite_table.h"
 #include "state.h"
@@ -48,7 +48,8 @@ static const sqlite3_api_routines *routines;
 #define SAME(X, since, name) X(since, name, name)
 /* clang-format off */
 #define ROUTINES(X)                                                                               \
-    SAME(X, 0, auto_extension) SAME(X, 0, backup_finish) SAME(X, 0, backup_init)                  \
+    SAME(X, 0, aggregate_context) SAME(X, 0, auto_extension) SAME(X, 0, backup_finish)            \
+    SAME(X, 0, backup_init)                                                                       \
     SAME(X, 0, backup_pagecount) SAME(X, 0, backup_remaining) SAME(X, 0, backup_step)             \
     SAME(X, 0, bind_blob) SAME(X, 0, bind_blob64) SAME(X, 0, bind_double) SAME(X, 0, bind_int)    \
     SAME(X, 0, bind_int64) SAME(X, 0, bind_null) SAME(X, 0, bind_parameter_count)                 \
@@ -354,7 +355,10 @@ int lp_sqlite_table_fill(lp_state *st)
         if (all)
             PyErr_Format(
                 PyExc_ImportError,
-                "looplite cannot find the SQLite that this Python's sqlite3 module uses (%U)", all);
+                "looplite cannot reach the SQLite of this Python's sqlite3 module (%U): use a Python whose "
+                "sqlite3 module is linked with a shared SQLite of 3.34.1 or newer, or which has "
+                "sqlite3.Connection.enable_load_extension",
+                all);
         Py_XDECREF(separator);
         Py_XDECREF(all);
     }

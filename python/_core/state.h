@@ -24,6 +24,7 @@
  *   shell.c           the private names of aiosqlite
  *   fetched.c         whole results, for sessions
  *   arrow.c           results by the Arrow PyCapsule interface
+ *   arrow_load.c      Connection.load_from_arrow()
  *   hub.c             how the connections of a pool are opened
  *   pool.c lease.c    pools, and connections of them
  *   group.c           writes that share commits
@@ -38,6 +39,7 @@
 #include "spare.h"
 
 #include <looplite.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* Strings that are used as names of attributes and methods, interned once. */
@@ -47,7 +49,12 @@
     X(_connect)                       \
     X(_execute)                       \
     X(_looplite)                      \
+    X(_ready)                         \
+    X(_scheduled)                     \
+    X(_selector)                      \
+    X(_task_factory)                  \
     X(_turn)                          \
+    X(_when)                          \
     X(add_reader)                     \
     X(autocommit)                     \
     X(call_exception_handler)         \
@@ -67,12 +74,14 @@
     X(done)                           \
     X(execute)                        \
     X(fetchmany)                      \
+    X(fileno)                         \
     X(in_transaction)                 \
     X(interrupt)                      \
     X(is_closed)                      \
     X(isoformat)                      \
     X(isolation_level)                \
     X(keys)                           \
+    X(looplite_offset)                \
     X(looplite_outcome)               \
     X(on_statement)                   \
     X(remove_reader)                  \
@@ -195,13 +204,15 @@ typedef struct lp_state {
     uint64_t loops_epoch;  /* counts up when a loop's entry goes: ends the cache of each thread */
     struct lp_conn *conns; /* the open connections */
     struct lp_pool *pools; /* the pools */
+    atomic_size_t
+        loading; /* sources of load_from_arrow() that are not released; any thread, relaxed */
     struct lp_working *working; /* code of the program that workers are in */
     int has_callbacks;          /* the program has registered some (callback.c) */
     size_t awaited;             /* coroutines that workers wait for */
     uint64_t generation;        /* counts up in the child of a fork */
     PyObject *watch;            /* looplite.testing's: is told what is made and dropped; or NULL */
-    int64_t stay_ns;            /* for how long a call stays for its answer (linger.c) */
-    int exiting;                /* the atexit hook has run: nothing is submitted any more */
+    int64_t stay_ns, stay_idle_ns; /* for how long a call stays for its answer (linger.c) */
+    int exiting;                   /* the atexit hook has run: nothing is submitted any more */
 } lp_state;
 
 extern struct PyModuleDef lp_module;
@@ -219,6 +230,7 @@ int lp_loop_init(PyObject *module, lp_state *st);
 int lp_adopt_init(PyObject *module, lp_state *st);
 int lp_conn_init(PyObject *module, lp_state *st);
 int lp_cursor_init(PyObject *module, lp_state *st);
+int lp_arrow_load_init(PyObject *module, lp_state *st);
 
 /* Tells st->watch, if there is one, what has happened to an object. */
 void lp_watch_tell(lp_state *st, const char *what, PyObject *object);

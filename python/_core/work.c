@@ -88,6 +88,12 @@ int lp_working_check(const lp_conn *conn)
     return -1;
 }
 
+/* (What a source of Arrow data does, may be code of the program, too.) */
+static bool is_working(lp_state *st)
+{
+    return st->working || atomic_load_explicit(&st->loading, memory_order_relaxed) > 0;
+}
+
 /* Lets others run until nothing of the program is left on a worker, half a second at most. */
 static bool wait_for_working(lp_state *st)
 {
@@ -95,11 +101,11 @@ static bool wait_for_working(lp_state *st)
         LOOKS = 500
     };
     static const struct timespec pause = {.tv_nsec = 1000000};
-    for (int i = 0; i < LOOKS && st->working; i++) {
+    for (int i = 0; i < LOOKS && is_working(st); i++) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
         Py_END_ALLOW_THREADS
     }
-    return !st->working;
+    return !is_working(st);
 }
 
 bool lp_working_end_all(lp_state *st)

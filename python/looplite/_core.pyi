@@ -15,7 +15,17 @@ from collections.abc import (
 from datetime import datetime
 from os import PathLike
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, SupportsIndex, TypeVar, final, overload
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    SupportsIndex,
+    TypeVar,
+    final,
+    overload,
+)
 
 from _typeshed import structseq
 from typing_extensions import CapsuleType, Self, disjoint_base
@@ -28,6 +38,13 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 _Parameters = Sequence[Any] | Mapping[str, Any]
 _IsolationLevel = Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE", ""] | None
+
+# Tables of pyarrow, data frames, relations of DuckDB, cursors of ours, ...
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: Any = None) -> Any: ...
 
 __version__: str
 sqlite_source: str
@@ -165,6 +182,7 @@ class Cursor:
     async def fetchmany(self, size: int | None = None) -> list[Any]: ...
     async def fetchall(self) -> list[Any]: ...
     async def close(self) -> None: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> CapsuleType: ...
     def __aiter__(self) -> AsyncIterator[Any]: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -275,6 +293,14 @@ class Connection:
         name: str = "main",
         sleep: float = 0.25,
     ) -> None: ...
+    def load_from_arrow(
+        self,
+        table: str,
+        source: _ArrowStream | _ArrowArray,
+        *,
+        schema: str | None = None,
+        overwrite: bool = False,
+    ) -> Result[int]: ...
     def iterdump(self, *, filter: str | None = ...) -> _Dump: ...  # noqa: A002
     if sys.version_info >= (3, 11):
         async def create_window_function(
@@ -455,6 +481,12 @@ class AdkTables:
     def events(
         self, rows: Iterable[tuple[Any, ...]], loads: Callable[[str], Any], /
     ) -> list[dict[str, Any]]: ...
+    def events_json(
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        unpickle: Callable[[bytes], str],
+        /,
+    ) -> bytes: ...
     @staticmethod
     def julian(time: datetime, /) -> float: ...
     @staticmethod
@@ -469,7 +501,7 @@ def _watch(
     callable: Callable[[str, Any], object] | None,  # noqa: A002 - positional
     /,
 ) -> Callable[[str, Any], object] | None: ...
-def _stay(seconds: float, /) -> float: ...
+def _stay(seconds: float, idle_seconds: float, /) -> tuple[float, float]: ...
 def _put(conn: Connection, future: Future[Any] | None, function: Callable[[], Any], /) -> None: ...
 def _tx_empty(conn: Connection, /) -> bool: ...
 def _close(conn: Connection, /) -> Result[None]: ...

@@ -62,6 +62,7 @@ class LoopliteError(Exception):
 
     @property
     def detail(self) -> str:
+        """The message."""
         return str(self)
 
 
@@ -318,7 +319,7 @@ def translated(error: BaseException, as_class: type[LoopliteError] | None = None
     if isinstance(error, LoopliteError):
         return error
     made: Any = (as_class or _class_of(error))(*error.args)
-    for name in ("sqlite_errorcode", "sqlite_errorname", "looplite_outcome"):
+    for name in ("sqlite_errorcode", "sqlite_errorname", "looplite_offset", "looplite_outcome"):
         value = getattr(error, name, None)
         if value is not None:
             setattr(made, name, value)

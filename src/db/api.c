@@ -42,6 +42,9 @@ static ll_status fill(struct lli_sqlite *table, ll_find_fn find, void *arg)
     }
     LLI_SQLITE_FUNCTIONS(X)
 #undef X
+#define X(result, name, arguments) table->name = (result(*) arguments)find(arg, "sqlite3_" #name);
+    LLI_SQLITE_OPTIONAL(X)
+#undef X
     if (table->threadsafe() == 0)
         return lli_refuse(LL_EINVAL,
                           "this SQLite was built with SQLITE_THREADSAFE=0; looplite needs "

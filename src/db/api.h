@@ -70,9 +70,31 @@
        void (*)(sqlite3_context *, int, sqlite3_value **),                                        \
        void (*)(sqlite3_context *, int, sqlite3_value **), void (*)(sqlite3_context *),           \
        void (*)(void *)))                                                                         \
+    X(0, int, create_window_function,                                                             \
+      (sqlite3 *, const char *, int, int, void *,                                                 \
+       void (*)(sqlite3_context *, int, sqlite3_value **), void (*)(sqlite3_context *),           \
+       void (*)(sqlite3_context *), void (*)(sqlite3_context *, int, sqlite3_value **),           \
+       void (*)(void *)))                                                                         \
+    X(0, int, create_collation_v2,                                                                \
+      (sqlite3 *, const char *, int, void *,                                                      \
+       int (*)(void *, int, const void *, int, const void *), void (*)(void *)))                  \
+    X(0, void *, update_hook,                                                                     \
+      (sqlite3 *, void (*)(void *, int, char const *, char const *, sqlite3_int64), void *))      \
+    X(0, void *, commit_hook, (sqlite3 *, int (*)(void *), void *))                               \
+    X(0, void *, rollback_hook, (sqlite3 *, void (*)(void *), void *))                            \
     X(0, void *, user_data, (sqlite3_context *))                                                  \
+    X(0, void *, aggregate_context, (sqlite3_context *, int))                                     \
     X(0, sqlite3 *, context_db_handle, (sqlite3_context *))                                       \
+    X(0, void, result_null, (sqlite3_context *))                                                  \
     X(0, void, result_int64, (sqlite3_context *, sqlite3_int64))                                  \
+    X(0, void, result_double, (sqlite3_context *, double))                                        \
+    X(0, void, result_text64,                                                                     \
+      (sqlite3_context *, const char *, sqlite3_uint64, sqlite3_destructor_type, unsigned char))  \
+    X(0, void, result_blob64,                                                                     \
+      (sqlite3_context *, const void *, sqlite3_uint64, sqlite3_destructor_type))                 \
+    X(0, void, result_error, (sqlite3_context *, const char *, int))                              \
+    X(0, void, result_error_code, (sqlite3_context *, int))                                       \
+    X(0, void, result_error_nomem, (sqlite3_context *))                                           \
     X(0, int, get_autocommit, (sqlite3 *))                                                        \
     X(0, int, txn_state, (sqlite3 *, const char *))                                               \
     X(0, int, busy_handler, (sqlite3 *, int (*)(void *, int), void *))                            \
@@ -89,12 +111,38 @@
     X(0, int, db_cacheflush, (sqlite3 *))                                                         \
     X(0, int, wal_checkpoint_v2, (sqlite3 *, const char *, int, int *, int *))                    \
     X(3039000, const char *, db_name, (sqlite3 *, int))                                           \
+    X(0, int, blob_open,                                                                          \
+      (sqlite3 *, const char *, const char *, const char *, sqlite3_int64, int, sqlite3_blob **)) \
+    X(0, int, blob_reopen, (sqlite3_blob *, sqlite3_int64))                                       \
+    X(0, int, blob_close, (sqlite3_blob *))                                                       \
+    X(0, int, blob_bytes, (sqlite3_blob *))                                                       \
+    X(0, int, blob_read, (sqlite3_blob *, void *, int, int))                                      \
+    X(0, int, blob_write, (sqlite3_blob *, const void *, int, int))                               \
+    X(0, sqlite3_backup *, backup_init, (sqlite3 *, const char *, sqlite3 *, const char *))       \
+    X(0, int, backup_step, (sqlite3_backup *, int))                                               \
+    X(0, int, backup_finish, (sqlite3_backup *))                                                  \
+    X(0, int, backup_remaining, (sqlite3_backup *))                                               \
+    X(0, int, backup_pagecount, (sqlite3_backup *))                                               \
+    X(0, void *, malloc64, (sqlite3_uint64))                                                      \
+    X(0, int, table_column_metadata,                                                              \
+      (sqlite3 *, const char *, const char *, const char *, const char **, const char **, int *,  \
+       int *, int *))                                                                             \
     X(0, void, free, (void *))
+
+/* The same for what SQLite may have been built without: NULL then. (Until 3.36 these two were built in only when
+ * asked for.) */
+#define LLI_SQLITE_OPTIONAL(X)                                                          \
+    X(unsigned char *, serialize, (sqlite3 *, const char *, sqlite3_int64 *, unsigned)) \
+    X(int, deserialize,                                                                 \
+      (sqlite3 *, const char *, unsigned char *, sqlite3_int64, sqlite3_int64, unsigned))
 
 struct lli_sqlite {
     int version; /* sqlite3_libversion_number() of what was found; 0: not filled */
 #define X(since, result, name, arguments) result(*name) arguments;
     LLI_SQLITE_FUNCTIONS(X)
+#undef X
+#define X(result, name, arguments) result(*name) arguments;
+    LLI_SQLITE_OPTIONAL(X)
 #undef X
 };
 

@@ -10,6 +10,8 @@
 #    pragma weak sqlite3_error_offset
 #    pragma weak sqlite3_changes64
 #    pragma weak sqlite3_db_name
+#    pragma weak sqlite3_deserialize
+#    pragma weak sqlite3_serialize
 #    pragma weak sqlite3_total_changes64
 #endif
 
@@ -22,6 +24,9 @@ static ll_symbol find_linked(void *arg, const char *name)
     } linked[] = {
 #define X(since, result, name, arguments) {"sqlite3_" #name, (ll_symbol)sqlite3_##name},
         LLI_SQLITE_FUNCTIONS(X)
+#undef X
+#define X(result, name, arguments) {"sqlite3_" #name, (ll_symbol)sqlite3_##name},
+            LLI_SQLITE_OPTIONAL(X)
 #undef X
     };
     for (size_t i = 0; i < LLI_COUNT(linked); i++)

@@ -34,10 +34,14 @@
  * of 1 / 10 / 100 MB took 0.15 / 14 / 245 ms, since its overflow pages are read to be freed. `overwrites` says
  * that this may happen.
  *
- * No state, no allocation: any thread. */
+ * A function of the program's own counts as one on the list if the program has declared it to be short
+ * (LL_FUNCTION_ON_LOOP); `own` says that there is one.
+ *
+ * No state, no allocation: the connection's owner. */
 #include "db/bounded.h"
 
 #include "db/opcodes.h"
+#include "db/udf.h"
 
 #include <string.h>
 #include <strings.h>
@@ -45,7 +49,8 @@
 enum {
     /* Eight doublings make 64 MB of 256 KB: 30 ms in a case that somebody has to build on purpose. */
     MAX_CONCATS = 8,
-    P5_IS_UPDATE = 0x04 /* OPFLAG_ISUPDATE of Insert and IdxInsert */
+    P5_IS_CHANGE = 0x01, /* OPFLAG_NCHANGE: counted as a changed row */
+    P5_IS_UPDATE = 0x04  /* OPFLAG_ISUPDATE of Insert and IdxInsert */
 };
 
 static void refuse(struct lli_judge *judge, enum lli_unbounded why)
@@ -89,7 +94,9 @@ static void note_facts(struct lli_judge *judge, const struct lli_vdbe_op *op)
 }
 
 /* Whether a stored row may be freed or replaced. A plain INSERT that gives a rowid looks whether it is
- * there and halts, or goes elsewhere, when it is; a REPLACE goes on. */
+ * there and halts, or goes elsewhere, when it is; a REPLACE goes on. In a table WITHOUT ROWID the row is an entry of
+ * an index. An INSERT looks for its key before; an UPDATE that keeps the key, and a REPLACE, put it in the place of
+ * the old one without a word: only where SQLite was built with SQLITE_ENABLE_PREUPDATE_HOOK it says that it updates. */
 static void note_overwrites(struct lli_judge *judge, const struct lli_vdbe_op *op)
 {
     struct lli_program *program = &judge->program;
@@ -100,12 +107,17 @@ static void note_overwrites(struct lli_judge *judge, const struct lli_vdbe_op *o
     judge->looked_at = 0;
     if (strcmp(name, "NotExists") == 0 || strcmp(name, "NoConflict") == 0) {
         judge->looked_at = op->addr + 1;
+        if (name[2] == 'C' && op->p1 < 64)
+            judge->keys_looked_for |= UINT64_C(1) << op->p1;
         judge->looks_for_rowid = judge->looks_for_rowid || name[3] == 'E';
     } else if (strcmp(name, "MustBeInt") == 0) {
         judge->inserts_given = true;
     } else if (strcmp(name, "Insert") == 0 || strcmp(name, "IdxInsert") == 0) {
         judge->has_insert = true;
-        program->overwrites = program->overwrites || (op->p5 & P5_IS_UPDATE) != 0;
+        bool is_row = name[0] == 'I' && name[1] == 'd' && (op->p5 & P5_IS_CHANGE) != 0;
+        bool is_new = op->p1 < 64 && (judge->keys_looked_for & (UINT64_C(1) << op->p1)) != 0;
+        program->overwrites = program->overwrites || (op->p5 & P5_IS_UPDATE) != 0 ||
+                              (is_row && !is_new);
     } else if (strcmp(name, "Delete") == 0 || strcmp(name, "IdxDelete") == 0 ||
                strcmp(name, "Clear") == 0 || strcmp(name, "Program") == 0) {
         program->overwrites = true;
@@ -126,6 +138,15 @@ static bool asks(const char *call)
     return false;
 }
 
+/* P4 of a call: whether it is of a function that takes no time. */
+static bool is_cheap(struct lli_judge *judge, const char *call)
+{
+    if (LLI_LIKELY(!judge->udfs) || !lli_udf_is_quick(judge->udfs, call))
+        return lli_function_is_cheap(call);
+    judge->program.own = true;
+    return true;
+}
+
 /* What is called and compared with, in the program and in its triggers. */
 static void note_code(struct lli_judge *judge, const struct lli_opcode *opcode,
                       const struct lli_vdbe_op *op)
@@ -140,7 +161,7 @@ static void note_code(struct lli_judge *judge, const struct lli_opcode *opcode,
     }
     if (opcode->flags & LLI_OP_CALLS) {
         program->asks = program->asks || asks(op->p4);
-        program->foreign = program->foreign || !lli_function_is_cheap(op->p4);
+        program->foreign = program->foreign || !is_cheap(judge, op->p4);
     }
     if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||
         ((opcode->flags & LLI_OP_KEYED) && !lli_key_is_own(op->p4)))
@@ -165,7 +186,7 @@ void lli_judge_add(struct lli_judge *judge, const struct lli_vdbe_op *op)
         if (opcode->flags & LLI_OP_CALLS) {
             if (judge->program.calls < UINT16_MAX)
                 judge->program.calls++;
-            if (!lli_function_is_cheap(op->p4))
+            if (!is_cheap(judge, op->p4))
                 refuse(judge, LLI_HAS_FUNCTION);
         }
         if (((opcode->flags & LLI_OP_COLLATES) && !lli_collation_is_own(op->p4)) ||
@@ -204,7 +225,7 @@ static int successors(const struct lli_code *code, int at, int places[3])
 /* The Next that rule 4 may allow: its cursor is never opened on anything stored. */
 static bool is_own_loop(const struct lli_judge *judge, int at)
 {
-    if (!(judge->code[at].opcode->flags & LLI_OP_NEXT))
+    if (!(judge->code[at].opcode->flags & LLI_OP_ADVANCES))
         return false;
     bool found = false;
     for (int i = 0; i < judge->count; i++) {

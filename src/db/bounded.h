@@ -40,6 +40,7 @@ struct lli_program {
         asks; /* has a function that tells of the connection (changes(), ...) or reaches beyond the database */
     bool
         single; /* it halts behind its only row: bounded, and no ResultRow is followed by anything else */
+    bool own;       /* calls a function of the program's own that may run on the loop */
     uint8_t why;    /* enum lli_unbounded: LLI_BOUNDED when it is bounded */
     uint16_t steps; /* how many steps it takes at most, when bounded */
     uint16_t
@@ -63,10 +64,13 @@ struct lli_vdbe_op {
 /* Takes the rows one after the other, in the order of EXPLAIN. */
 struct lli_judge {
     struct lli_program program;
+    const struct lli_udf_list
+        *udfs; /* of the connection; NULL: none. Set behind lli_judge_begin() */
     int count; /* rows of the main program; sub-programs of triggers follow and are only scanned */
     bool in_sub; /* the rows are those of a trigger */
     int concats;
     bool has_insert, inserts_given, looks_for_rowid;
+    uint64_t keys_looked_for; /* cursors below 64 with a NoConflict */
     int looked_at; /* address behind a test whose "found" way is to be looked at; 0: none */
     struct lli_code {
         const struct lli_opcode *opcode;

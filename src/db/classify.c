@@ -9,13 +9,20 @@
 #include <string.h>
 #include <strings.h>
 
+static bool is_white(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+}
+
 size_t lli_skip_blank(const char *sql, size_t size)
 {
     size_t at = 0;
     while (at < size) {
         char c = sql[at];
-        if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f') {
+        if (is_white(c)) {
             at++;
+            while (at < size && (is_white(sql[at]) || sql[at] == '\v'))
+                at++; /* SQLite takes a vertical tab for white space behind some, and for an error elsewhere */
         } else if (c == '-' && at + 1 < size && sql[at + 1] == '-') {
             while (at < size && sql[at] != '\n')
                 at++;

@@ -15,7 +15,9 @@
 #include "db/colbatch.h"
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "db/api.h"
+#include "db/look.h"
 
 #include <string.h>
 
@@ -145,8 +147,7 @@ static ll_status change_kind(struct lli_col *col, size_t row, size_t room, uint3
 
 /* ---- values -------------------------------------------------------------------------------------- */
 
-/* Whether a double is equal to it. */
-static bool is_exact(int64_t n)
+bool lli_is_exact_double(int64_t n)
 {
     const int64_t most = INT64_C(1) << 53;
     if (n >= -most && n <= most)
@@ -154,49 +155,6 @@ static bool is_exact(int64_t n)
     uint64_t size = n < 0 ? (uint64_t)0 - (uint64_t)n : (uint64_t)n;
     return (size >> __builtin_ctzll(size)) <=
            (uint64_t)most; /* its bits between the outermost ones */
-}
-
-/* How long the sequence at `s` is; 0 if it is none (Unicode, table 3-7). */
-static size_t sequence(const uint8_t *s, size_t left)
-{
-    uint8_t low = 0x80, high = 0xbf;
-    size_t size = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    if (size == 0 || size > left)
-        return 0;
-    if (s[0] == 0xe0)
-        low = 0xa0;
-    else if (s[0] == 0xed)
-        high = 0x9f;
-    else if (s[0] == 0xf0)
-        low = 0x90;
-    else if (s[0] == 0xf4)
-        high = 0x8f;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
-static bool is_utf8(const uint8_t *s, size_t size)
-{
-    size_t i = 0;
-    while (i < size) {
-        uint64_t eight;
-        if (size - i >= sizeof eight) {
-            memcpy(&eight, s + i, sizeof eight);
-            if (!(eight & UINT64_C(0x8080808080808080))) {
-                i += sizeof eight;
-                continue;
-            }
-        }
-        size_t step = s[i] < 0x80 ? 1 : sequence(s + i, size - i);
-        if (step == 0)
-            return false;
-        i += step;
-    }
-    return true;
 }
 
 static ll_status add_bytes(struct lli_col *col, const void *bytes, size_t size)
@@ -247,11 +205,11 @@ static ll_status add_value(struct lli_col *col, size_t row, size_t room, const l
         col->tags[row] = (uint8_t)value->type;
     if (value->type == LL_INTEGER || value->type == LL_FLOAT) {
         col->words[row] = value->as.integer; /* a double's bits are copied with it */
-        if (value->type == LL_INTEGER && !is_exact(value->as.integer))
+        if (value->type == LL_INTEGER && !lli_is_exact_double(value->as.integer))
             col->inexact = true;
         return LL_OK;
     }
-    if (value->type == LL_TEXT && !col->not_utf8 && !is_utf8(value->as.blob, value->size))
+    if (value->type == LL_TEXT && !col->not_utf8 && !lli_is_utf8(value->as.blob, value->size))
         col->not_utf8 = true;
     size_t at = col->size;
     LL_TRY(add_bytes(col, value->as.blob, value->size));
@@ -274,36 +232,6 @@ ll_status lli_colbatch_add_row(ll_batch *batch, const ll_value *values)
     return LL_OK;
 }
 
-/* A value of the current row, where SQLite has it. */
-static ll_status look_at(sqlite3_value *source, ll_value *ret_value)
-{
-    ret_value->size = 0;
-    switch (lli_sq.value_type(source)) {
-    case SQLITE_INTEGER:
-        ret_value->type = LL_INTEGER;
-        ret_value->as.integer = lli_sq.value_int64(source);
-        return LL_OK;
-    case SQLITE_FLOAT:
-        ret_value->type = LL_FLOAT;
-        ret_value->as.real = lli_sq.value_double(source);
-        return LL_OK;
-    case SQLITE_NULL:
-        ret_value->type = LL_NULL;
-        return LL_OK;
-    case SQLITE_TEXT:
-        ret_value->type = LL_TEXT;
-        ret_value->as.text = (const char *)lli_sq.value_text(
-            source); /* before its bytes: rowbatch.c */
-        ret_value->size = (uint32_t)lli_sq.value_bytes(source);
-        return ret_value->as.text ? LL_OK : LL_ENOMEM;
-    default:
-        ret_value->type = LL_BLOB;
-        ret_value->as.blob = lli_sq.value_blob(source);
-        ret_value->size = (uint32_t)lli_sq.value_bytes(source);
-        return ret_value->as.blob || ret_value->size == 0 ? LL_OK : LL_ENOMEM;
-    }
-}
-
 ll_status lli_colbatch_add_locked(ll_batch *batch, sqlite3_stmt *stmt)
 {
     if (batch->rows == batch->col_room)
@@ -311,7 +239,7 @@ ll_status lli_colbatch_add_locked(ll_batch *batch, sqlite3_stmt *stmt)
     size_t bytes = 0;
     for (size_t i = 0; i < batch->width; i++) {
         ll_value value;
-        LL_TRY(look_at(lli_sq.column_value(stmt, (int)i), &value));
+        LL_TRY(lli_look_at(lli_sq.column_value(stmt, (int)i), &value));
         LL_TRY(add_value(&batch->columns[i], batch->rows, batch->col_room, &value));
         bytes += sizeof(int64_t) + value.size;
     }
@@ -320,16 +248,21 @@ ll_status lli_colbatch_add_locked(ll_batch *batch, sqlite3_stmt *stmt)
     return LL_OK;
 }
 
-ll_batch *ll_batch_to_columns(const ll_batch *batch)
+ll_batch *ll_batch_to_columns_from(const ll_batch *batch, size_t first)
 {
     if (!batch || batch->columns)
         return NULL;
     ll_batch *made = lli_colbatch_new(batch->width);
-    for (size_t i = 0; made && i < batch->rows; i++) {
+    for (size_t i = first; made && i < batch->rows; i++) {
         if (lli_colbatch_add_row(made, ll_batch_row(batch, i)) != LL_OK) {
             ll_batch_free(made);
             return NULL;
         }
     }
     return made;
+}
+
+ll_batch *ll_batch_to_columns(const ll_batch *batch)
+{
+    return ll_batch_to_columns_from(batch, 0);
 }

@@ -28,6 +28,8 @@ ll_batch *lli_colbatch_new(size_t width);
 ll_status lli_colbatch_add_row(ll_batch *batch, const ll_value *values);
 /* The same from a statement; whoever calls holds the connection's mutex. */
 ll_status lli_colbatch_add_locked(ll_batch *batch, sqlite3_stmt *stmt);
+/* Whether a double is equal to it. */
+bool lli_is_exact_double(int64_t n);
 /* For ll_batch_free(). */
 void lli_colbatch_done(ll_batch *batch);
 

@@ -5,6 +5,7 @@
 #include "db/guard.h"
 #include "db/snapshot.h"
 #include "db/stmtcache.h"
+#include "db/udf.h"
 
 #include <looplite/conn.h>
 
@@ -14,7 +15,8 @@ struct lli_db {
     struct lli_guard guard;
     struct lli_stmtcache cache;
     struct lli_snapshot snapshot;
-    bool adopted; /* the handle came from somebody else */
+    struct lli_udf_list udfs; /* the program's functions, collations and hooks */
+    bool adopted;             /* the handle came from somebody else */
 };
 
 /* Opens a file. Errors: LL_ESQL and the rest, in *error; nothing stays open. */

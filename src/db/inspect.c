@@ -47,7 +47,8 @@ enum {
     COLUMN_P5
 };
 
-struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size)
+static struct lli_program explain(sqlite3 *db, const struct lli_udf_list *udfs, const char *sql,
+                                  size_t size)
 {
     static const char prefix[] = "EXPLAIN ";
     struct lli_program unknown = {.why = LLI_NOT_EXPLAINED};
@@ -62,6 +63,7 @@ struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size)
     sqlite3_stmt *explain = NULL;
     struct lli_judge judge;
     lli_judge_begin(&judge);
+    judge.udfs = udfs;
     int rc = lli_sq.prepare_v3(db, text, -1, 0, &explain, NULL);
     lli_free(text);
     if (rc != SQLITE_OK || !explain || lli_sq.column_count(explain) <= COLUMN_P5)
@@ -83,6 +85,11 @@ struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size)
         }
     lli_sq.finalize(explain);
     return rc == SQLITE_DONE ? lli_judge_end(&judge) : unknown;
+}
+
+struct lli_program lli_explain(sqlite3 *db, const char *sql, size_t size)
+{
+    return explain(db, NULL, sql, size);
 }
 
 static bool has_word(const char *text, size_t size, const char *word)
@@ -136,9 +143,9 @@ const struct lli_program *lli_stmt_program(struct lli_stmtcache *cache, struct l
     if (!known && !explainable(cache, stmt))
         return &unknown;
     if (!known) {
-        keep(stmt, lli_explain(cache->db, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
+        keep(stmt, explain(cache->db, cache->udfs, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
         if (stmt->cost && stmt->read_only && stmt->program.known && !stmt->program.temp &&
-            !stmt->program.attached)
+            !stmt->program.attached && !stmt->program.own)
             lli_cost_give_program(stmt->cost, &stmt->program);
     }
     return &stmt->program;
@@ -148,7 +155,7 @@ const struct lli_program *lli_stmt_program_of_write(struct lli_stmtcache *cache,
                                                     struct lli_stmt *stmt, uint32_t cookie)
 {
     if (!lli_stmt_is_explained(stmt) || stmt->program.cookie != cookie)
-        keep(stmt, lli_explain(cache->db, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
+        keep(stmt, explain(cache->db, cache->udfs, stmt->sql, stmt->entry.size), LLI_INSPECTED_OWN);
     return &stmt->program;
 }
 

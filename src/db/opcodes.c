@@ -97,7 +97,7 @@ static const struct lli_opcode opcodes[] = {
     {"MustBeInt", LLI_OP_JUMPS},
     {"Ne", LLI_OP_JUMPS | LLI_OP_COLLATES},
     {"NewRowid", LLI_OP_MOVES},
-    {"Next", LLI_OP_JUMPS | LLI_OP_MOVES | LLI_OP_NEXT},
+    {"Next", LLI_OP_JUMPS | LLI_OP_MOVES | LLI_OP_ADVANCES},
     {"NoConflict", LLI_OP_JUMPS | LLI_OP_MOVES},
     {"Noop", 0},
     {"Not", 0},

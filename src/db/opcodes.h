@@ -6,13 +6,13 @@
 
 /* What matters of an opcode. */
 enum {
-    LLI_OP_JUMPS = 1,      /* may go on at P2 */
-    LLI_OP_ALWAYS = 2,     /* never goes on at the next address */
-    LLI_OP_MOVES = 4,      /* moves, fills, empties or opens cursor P1 */
-    LLI_OP_OPENS = 8,      /* ... on something stored */
-    LLI_OP_EPHEMERAL = 16, /* ... on a new table of its own */
-    LLI_OP_FILLS = 32,     /* adds at most one row to cursor P1 */
-    LLI_OP_NEXT = 64,
+    LLI_OP_JUMPS = 1,       /* may go on at P2 */
+    LLI_OP_ALWAYS = 2,      /* never goes on at the next address */
+    LLI_OP_MOVES = 4,       /* moves, fills, empties or opens cursor P1 */
+    LLI_OP_OPENS = 8,       /* ... on something stored */
+    LLI_OP_EPHEMERAL = 16,  /* ... on a new table of its own */
+    LLI_OP_FILLS = 32,      /* adds at most one row to cursor P1 */
+    LLI_OP_ADVANCES = 64,   /* moves cursor P1 on */
     LLI_OP_CALLS = 128,     /* P4 is a function */
     LLI_OP_COLLATES = 256,  /* P4 is a collation */
     LLI_OP_KEYED = 512,     /* P4 is the description of a key */

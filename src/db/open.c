@@ -48,6 +48,8 @@ static ll_status start(struct lli_db *db, sqlite3 *handle, size_t cached, struct
         return status;
     }
     lli_guard_install(&db->guard, handle);
+    lli_udf_list_init(&db->udfs, handle, &db->guard);
+    db->cache.udfs = &db->udfs;
     memset(&db->snapshot, 0, sizeof db->snapshot);
     db->handle = handle;
     db->mutex = lli_sq.db_mutex(handle);
@@ -111,6 +113,7 @@ sqlite3 *lli_db_release(struct lli_db *db)
     sqlite3 *handle = db->handle;
     lli_snapshot_done(db);
     lli_stmtcache_done(&db->cache);
+    lli_udf_list_done(&db->udfs, !db->adopted);
     lli_guard_remove(&db->guard);
     db->handle = NULL;
     return handle;

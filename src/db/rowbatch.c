@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "db/api.h"
 #include "db/colbatch.h"
+#include "db/look.h"
 
 #include <string.h>
 
@@ -83,40 +84,10 @@ static ll_value *room_for_row(ll_batch *batch)
 
 static ll_status read_value(ll_batch *batch, sqlite3_value *source, ll_value *cell)
 {
-    cell->size = 0;
-    switch (lli_sq.value_type(source)) {
-    case SQLITE_INTEGER:
-        cell->type = LL_INTEGER;
-        cell->as.integer = lli_sq.value_int64(source);
+    LL_TRY(lli_look_at(source, cell));
+    if (cell->type != LL_TEXT && cell->type != LL_BLOB)
         return LL_OK;
-    case SQLITE_FLOAT:
-        cell->type = LL_FLOAT;
-        cell->as.real = lli_sq.value_double(source);
-        return LL_OK;
-    case SQLITE_NULL:
-        cell->type = LL_NULL;
-        cell->as.integer = 0;
-        return LL_OK;
-    case SQLITE_TEXT: {
-        /* The text first: asking for its bytes before would not convert from UTF-16. */
-        const unsigned char *text = lli_sq.value_text(source);
-        if (!text)
-            return LL_ENOMEM;
-        cell->type = LL_TEXT;
-        cell->size = (uint32_t)lli_sq.value_bytes(source);
-        cell->as.text = lli_arena_copy(&batch->texts, text, cell->size);
-        break;
-    }
-    default: {
-        const void *blob = lli_sq.value_blob(source);
-        cell->type = LL_BLOB;
-        cell->size = (uint32_t)lli_sq.value_bytes(source);
-        if (!blob && cell->size > 0)
-            return LL_ENOMEM;
-        cell->as.blob = lli_arena_copy(&batch->texts, blob, cell->size);
-        break;
-    }
-    }
+    cell->as.text = lli_arena_copy(&batch->texts, cell->as.text, cell->size);
     batch->bytes += cell->size;
     return cell->as.text ? LL_OK : LL_ENOMEM;
 }

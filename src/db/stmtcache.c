@@ -94,6 +94,13 @@ static ll_status prepare(struct lli_stmtcache *cache, const char *sql, size_t si
     return LL_OK;
 }
 
+void lli_stmtcache_forget_programs(struct lli_stmtcache *cache)
+{
+    for (struct lli_node *node = lli_list_first(&cache->idle); node;
+         node = lli_list_next(&cache->idle, node))
+        LLI_CONTAINER_OF(node, struct lli_stmt, lru)->inspected = LLI_INSPECTED_NOT;
+}
+
 /* The one that is most often asked for: a loop over one text needs no search. */
 static struct lli_stmt *last_given(struct lli_stmtcache *cache)
 {

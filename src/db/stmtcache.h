@@ -43,9 +43,12 @@ struct lli_stmtcache {
     struct lli_map map;
     struct lli_list idle; /* least recently used first */
     size_t limit;
+    const struct lli_udf_list *udfs; /* for whoever judges programs; NULL: none */
 };
 
 ll_status lli_stmtcache_init(struct lli_stmtcache *cache, sqlite3 *db, size_t limit);
+/* Forgets what was found of the programs of idle statements: a function has changed. */
+void lli_stmtcache_forget_programs(struct lli_stmtcache *cache);
 /* Finalises all idle statements. Those in use must have been given back before. */
 void lli_stmtcache_done(struct lli_stmtcache *cache);
 

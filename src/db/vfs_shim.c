@@ -182,11 +182,14 @@ static int read_somehow(sqlite3_file *file, void *buffer, int size, sqlite3_int6
     return inner(file)->pMethods->xRead(inner(file), buffer, size, offset);
 }
 
+_Thread_local unsigned lli_vfs_failed_reads;
+
 static int shim_read(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
-    if (LLI_FAULT(LLI_FAULT_VFS))
-        return SQLITE_IOERR_READ;
-    int rc = read_somehow(file, buffer, size, offset);
+    int rc = LLI_FAULT(LLI_FAULT_VFS) ? SQLITE_IOERR_READ
+                                      : read_somehow(file, buffer, size, offset);
+    if (LLI_UNLIKELY(rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ))
+        lli_vfs_failed_reads++;
     if (rc == SQLITE_OK && size == LLI_VERSION_SIZE && offset == LLI_VERSION_OFFSET)
         lli_no_wal_has_read(&ours(file)->no_wal, buffer);
     return rc;

@@ -71,4 +71,7 @@ static inline bool lli_disk_guard_guards(enum lli_disk_guard guard)
  * each time; a live statement that reads keeps it. Owner of the connection. */
 const volatile void *lli_vfs_wal_index(const struct lli_vfs_file *file);
 
+/* How many reads have failed on this thread: for what SQLite does not tell (sqlite3_serialize()). */
+extern _Thread_local unsigned lli_vfs_failed_reads;
+
 #endif

@@ -94,6 +94,7 @@ ll_status lli_conn_new(ll_engine *engine, ll_conn **ret_conn)
     lli_mutex_init(&conn->mu);
     lli_cond_init(&conn->poked);
     lli_list_init(&conn->queue);
+    lli_list_init(&conn->residents);
     lli_list_init(&conn->streams);
     lli_list_init(&conn->prepared);
     conn->seat.conn = conn->turns.conn = conn;
@@ -122,6 +123,7 @@ void lli_conn_unref(ll_conn *conn)
         return;
     assert(conn->seat.count == 0 && conn->turns.count == 0);
     assert(!conn->db.handle && lli_list_empty(&conn->queue) && conn->mode == LLI_CONN_IDLE);
+    assert(lli_list_empty(&conn->residents));
     if (conn->tenant.landlord)
         conn->tenant.landlord->gone(conn->tenant.arg);
     if (conn->adopt.release)
@@ -149,18 +151,20 @@ static bool admits(const ll_conn *conn, const ll_request *request)
 /* No thread could be started for what is queued: everybody but `mine` is told by completion. */
 static void fail_queued(ll_conn *conn, ll_request *mine)
 {
-    struct lli_list failed, kept;
+    struct lli_list failed, kept, stranded;
     ll_writer *writer = NULL;
     lli_conn_pass_gate(conn); /* READY and in no line of a crew: it is this thread's */
     if (conn->turns.asked)
         lli_gate_give_back(&conn->turns);
     lli_list_init(&failed);
     lli_list_init(&kept);
+    lli_list_init(&stranded);
     lli_lock(&conn->mu);
     struct lli_node *node;
     while ((node = lli_list_pop(&conn->queue)) != NULL) {
         ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
-        lli_list_push(lli_request_internal(request) ? &kept : &failed, node);
+        bool strands = request->op == LLI_OP_CHORE && request->in.chore.strand;
+        lli_list_push(strands ? &stranded : lli_request_internal(request) ? &kept : &failed, node);
         if (request->op == LLI_OP_GROUP)
             writer = lli_group_ref(request->in.writer);
     }
@@ -178,10 +182,16 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
             lli_unlock(&conn->mu);
         }
         if (request != mine && lli_request_claim(request)) {
+            if (request->op == LLI_OP_TASK && request->in.task.ops->lost)
+                request->in.task.ops->lost(request);
             lli_error_set(&request->error, LL_ESYS, "%s", ll_last_error());
             lli_request_finish(request);
         }
         ll_request_unref(request);
+    }
+    while ((node = lli_list_pop(&stranded)) != NULL) {
+        ll_request *request = LLI_CONTAINER_OF(node, ll_request, queue_node);
+        request->in.chore.strand(request);
     }
     if (writer) {
         lli_group_strand(writer);
@@ -192,13 +202,14 @@ static void fail_queued(ll_conn *conn, ll_request *mine)
 /* Puts the connection in line. If there is no thread at all, those in its queue are told. */
 static ll_status call_worker_or_fail(ll_conn *conn, ll_request *request)
 {
+    bool internal = lli_request_internal(request); /* what it lies in may go */
     ll_status status = lli_crew_ready(conn->crew, conn, false);
     if (status == LL_OK)
         return LL_OK;
     fail_queued(conn, request);
     lli_conn_unref(conn);
-    if (lli_request_internal(request))
-        return LL_OK; /* it stays queued */
+    if (internal)
+        return LL_OK; /* it stays queued, or was told */
     /* A canceller may have been quicker: then it is finished already, and has told so. */
     return lli_request_claim(request) ? status : LL_OK;
 }
@@ -606,7 +617,7 @@ static enum lli_run_result run_alone(ll_conn *conn, ll_request *request, uint64_
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
     }
     enum lli_run_result result = lli_run(conn, request, ret_park_ns);
-    if (result != LLI_RUN_PARK && conn->facts_stale)
+    if (result != LLI_RUN_PARK && result != LLI_RUN_AWAY && conn->facts_stale)
         lli_facts_learn(conn);
     if (LLI_UNLIKELY(conn->turns.asked))
         lli_gate_give_back(&conn->turns);
@@ -629,6 +640,10 @@ bool lli_conn_run_one(ll_conn *conn)
         lli_group_join(request);
         return false;
     }
+    if (LLI_UNLIKELY(result == LLI_RUN_AWAY)) {
+        request->in.task.ops->leave(request);
+        return false;
+    }
     return lli_conn_complete(conn, request);
 }
 
@@ -636,7 +651,6 @@ bool lli_conn_complete(ll_conn *conn, ll_request *request)
 {
     enum lli_op op = request->op;
     bool more = settle(conn, request, false);
-    /* From here a pump may be gone: whoever closes its cursor on the idle connection frees it. */
     if (!more) {
         tell_rested(conn);
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */

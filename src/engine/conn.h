@@ -22,7 +22,9 @@ enum lli_conn_mode {
 };
 
 enum {
-    LLI_OWN_TOUCHED = 1u << 30, /* in own_code: somebody else has used the handle */
+    LLI_OWN_HOOKED = 1u << 29,  /* in own_code: ll_hooks_set() has set some */
+    LLI_OWN_TOUCHED = 1u << 30, /* ... somebody else has used the handle */
+    LLI_OWN_HOOKS = LL_OWN_HOOKS | LLI_OWN_HOOKED,
     LLI_OWN_ANYTHING = LL_OWN_COLLATIONS | LL_OWN_AUTHORIZER | LL_OWN_TRACE | LL_OWN_PROGRESS
 };
 
@@ -41,25 +43,29 @@ struct ll_conn {
     atomic_uint refs;             /* memory; last unref is acq_rel */
     _Atomic(ll_engine *) holder;  /* whose list `hold_node` is in; set and cleared by its loop */
     _Atomic(ll_engine *) delayer; /* which one's loop it waits for, or did last; the same */
+    atomic_uint resident_count;   /* in `residents`; relaxed: the owner alone adds one, and asks */
     atomic_uint own_code; /* LL_OWN_*; relaxed: it is set before the statement it concerns */
     atomic_uint handles;  /* the user's references; the last one closes */
 
     /* under mu */
     lli_mutex mu;
-    lli_cond poked;        /* with mu: wakes a nap */
-    struct lli_list queue; /* of ll_request.queue_node */
+    lli_cond poked;            /* with mu: wakes a nap */
+    struct lli_list queue;     /* of ll_request.queue_node */
+    struct lli_list residents; /* of lli_resident.node */
     enum lli_conn_mode mode;
-    ll_request *current;    /* what runs, for interrupt and naps; no reference of its own */
-    bool unpark_pending;    /* a wake-up came before the connection was parked */
-    bool closing;           /* a close was accepted */
-    bool autoclosing;       /* `autoclose` is or was queued */
-    bool writing;           /* a write transaction was open after the last request */
-    unsigned outside;       /* threads in ll_conn_enter(), or between it and ll_conn_leave() */
-    unsigned asking;        /* of them, who have not got it yet */
-    bool lent;              /* by the worker that owns it, which waits until it is no more */
-    bool borrowed;          /* ... to one of them */
-    bool leaving;           /* it closes as soon as they have left; nobody else gets in */
-    bool needs_worker;      /* something in the queue is not for the loop of `delayer` */
+    ll_request *current; /* what runs, for interrupt and naps; no reference of its own */
+    bool unpark_pending; /* a wake-up came before the connection was parked */
+    bool closing;        /* a close was accepted */
+    bool autoclosing;    /* `autoclose` is or was queued */
+    bool writing;        /* a write transaction was open after the last request */
+    unsigned outside;    /* threads in ll_conn_enter(), or between it and ll_conn_leave() */
+    unsigned asking;     /* of them, who have not got it yet */
+    bool lent;           /* by the worker that owns it, which waits until it is no more */
+    bool borrowed;       /* ... to one of them */
+    bool leaving;        /* it closes as soon as they have left; nobody else gets in */
+    ll_conn
+        *copied_from;  /* a backup writes to it, from there; no reference: that is the backup's */
+    bool needs_worker; /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
     struct {
         bool on_loop;
@@ -226,10 +232,10 @@ bool lli_own_lock(ll_conn *conn, enum lli_op op);
 void lli_own_unlock(ll_conn *conn);
 /* A worker, before a request: lets those have the connection who ask for it from outside. */
 void lli_own_lend(ll_conn *conn, const ll_request *request);
-/* Not in the middle of one that may roll back to a savepoint of its own. */
+/* Not in the middle of one that has begun something: rolling back to its savepoint would take back the others' work. */
 static inline bool lli_own_may_lend(const ll_request *request)
 {
-    return !request->savepoint;
+    return !request->midway;
 }
 /* Before the handle goes: until nobody from outside is in ll_conn_enter() or behind it. */
 void lli_own_wait_outside(ll_conn *conn);

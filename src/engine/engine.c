@@ -2,7 +2,8 @@
  *
  * The queue is a stack with one consumer (Treiber's push; the loop takes all at once and reverses): a
  * worker pushes with one compare-and-swap and writes the wake-up descriptor only when the stack was empty,
- * so a burst of completions costs one wake-up.
+ * so a burst of completions costs one wake-up; and not while the loop looks by itself (`spinning`, which pairs with
+ * the push as `closed` does: the loop takes its word back and then looks once more).
  *
  * An engine may be abandoned while requests of it still run. The memory and the descriptors stay until the
  * last request has let go of them; `closed` decides who drops a finished request that nobody will ever
@@ -222,8 +223,10 @@ static void drop_finished(ll_engine *engine)
     ll_request *request = take_finished(engine);
     while (request) {
         ll_request *next = request->next_finished;
-        forget(engine, request);
-        ll_request_unref(request);
+        if (request->op != LLI_OP_NEWS) { /* which lies in a request that comes behind it */
+            forget(engine, request);
+            ll_request_unref(request);
+        }
         request = next;
     }
 }
@@ -237,15 +240,41 @@ void lli_engine_post(ll_engine *engine, ll_request *request)
     while (!atomic_compare_exchange_weak(&engine->finished, &head, request));
     if (atomic_load(&engine->closed)) {
         drop_finished(engine);
-    } else if (!head) {
+    } else if (!head && !atomic_load(&engine->spinning)) {
         atomic_fetch_add_explicit(&engine->stats.wakeups, 1, memory_order_relaxed);
         lli_pollset_wake(&engine->pollset);
     }
     lli_engine_unref(engine);
 }
 
+void ll_engine_spin_begin(ll_engine *engine)
+{
+    if (engine && !lli_engine_foreign(engine))
+        atomic_store(&engine->spinning, true);
+}
+
+bool ll_engine_has_finished(const ll_engine *engine)
+{
+    return engine && atomic_load_explicit(&engine->finished, memory_order_relaxed) != NULL;
+}
+
+void ll_engine_spin_end(ll_engine *engine)
+{
+    if (!engine || lli_engine_foreign(engine) || !atomic_load(&engine->spinning))
+        return;
+    /* Who pushes behind this store sees it; what was pushed before is seen here. */
+    atomic_store(&engine->spinning, false);
+    if (atomic_load(&engine->finished))
+        lli_pollset_wake(&engine->pollset);
+}
+
 static void deliver(ll_engine *engine, ll_request *request, size_t *count)
 {
+    if (LLI_UNLIKELY(request->op == LLI_OP_NEWS)) {
+        ++*count;
+        request->in.news.tell(request);
+        return;
+    }
     forget(engine, request);
     atomic_fetch_add_explicit(&engine->stats.completed, 1, memory_order_relaxed);
     count_end(engine, request);
@@ -305,6 +334,9 @@ ll_status ll_engine_dispatch(ll_engine *engine, size_t *ret_count)
     lli_delay_run(engine);
     set_timer_again(engine);
     lli_pollset_drain_wake(&engine->pollset);
+    if (atomic_load_explicit(&engine->spinning, memory_order_relaxed))
+        atomic_store(&engine->spinning,
+                     false); /* before it is looked what has finished, as above */
     size_t count = 0;
     ll_request *request = take_finished(engine);
     if (request)
@@ -333,6 +365,7 @@ ll_status ll_engine_wait(ll_engine *engine, int64_t timeout_ns, size_t *ret_coun
         *ret_count = 0;
     if (ll_engine_outstanding(engine) == 0)
         return LL_OK;
+    ll_engine_spin_end(engine);
     int ready = lli_pollset_wait(&engine->pollset, timeout_ns);
     if (ready < 0)
         return lli_refuse(LL_ESYS, "ll_engine_wait: the descriptor cannot be polled: %s",

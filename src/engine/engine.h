@@ -25,6 +25,7 @@ struct ll_engine {
     _Atomic(ll_request *)
         finished; /* stack; seq_cst, as `closed`, with which it pairs: see lli_engine_post() */
     atomic_bool closed;              /* seq_cst, pairs with the push: see lli_engine_post() */
+    atomic_bool spinning;            /* seq_cst, written by the loop; the same */
     _Atomic uintptr_t loop;          /* the loop's thread, see turn.c; relaxed, written by it */
     atomic_size_t outstanding_count; /* relaxed */
     struct {                         /* relaxed: statistics */

@@ -18,6 +18,7 @@
 #include "db/vfs_shim.h"
 #include "engine/conn.h"
 #include "engine/facts.h"
+#include "engine/resident.h"
 
 #include <string.h>
 #include <strings.h>
@@ -105,12 +106,12 @@ static bool see_function(void *arg, int number, sqlite3_stmt *row)
     return true;
 }
 
-/* Whether nobody can have registered a function that is not told of. */
+/* Whether nobody has registered a function. On a handle of ours only ll_function_create() can, or what is told of. */
 static int learn_functions(ll_conn *conn)
 {
     struct functions functions = {.tally = conn->tally != NULL};
     if (!conn->db.adopted) {
-        conn->fit.clean = true;
+        conn->fit.clean = !lli_udf_any(&conn->db.udfs);
         return SQLITE_OK;
     }
     int rc = ask(conn, "PRAGMA function_list;", see_function, &functions);
@@ -213,6 +214,6 @@ static bool has_live_statement(ll_conn *conn)
 bool lli_fit_is_free(ll_conn *conn)
 {
     return conn->fit.known && !conn->fit.unfit && !lli_own_has(conn, ~(unsigned)LL_OWN_TOLD) &&
-           conn->busy_timeout_ns > 0 && conn->stream_count == 0 &&
+           conn->busy_timeout_ns > 0 && conn->stream_count == 0 && !lli_resident_any(conn) &&
            !lli_db_in_transaction(&conn->db) && !(conn->db.adopted && has_live_statement(conn));
 }

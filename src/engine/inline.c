@@ -141,7 +141,10 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
     case LLI_KIND_COMMIT:
     case LLI_KIND_ROLLBACK:
     case LLI_KIND_RELEASE:
-        return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE ? REFUSED : ADMITTED;
+        return lli_sq.txn_state(conn->db.handle, NULL) == SQLITE_TXN_WRITE ||
+                       lli_own_has(conn, LLI_OWN_HOOKS)
+                 ? REFUSED
+                 : ADMITTED;
     default:
         break;
     }
@@ -152,12 +155,13 @@ static enum verdict admit(ll_conn *conn, const ll_request *request, struct lli_s
         return lli_inline_admits_read(conn, stmt, program, &request->in.sql.params) ? ADMITTED
                                                                                     : REFUSED;
     }
-    if (stmt->kind != LLI_KIND_DML || !conn->writes_late ||
+    if (stmt->kind != LLI_KIND_DML || !conn->writes_late || lli_own_has(conn, LLI_OWN_HOOKS) ||
         lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_WRITE)
         return REFUSED;
     const struct lli_program *program = lli_stmt_program(&conn->db.cache, stmt);
     if (!lli_program_bounded(program) || program->attached || program->temp ||
-        (program->calls > 0 && conn->db.adopted) || !small_parameters(&request->in.sql.params))
+        (program->calls > 0 && (conn->db.adopted || lli_own_has(conn, LL_OWN_FUNCTIONS))) ||
+        !small_parameters(&request->in.sql.params))
         return REFUSED;
     /* To free or replace a row costs as much as the row is large, and its size is not known before ([M] a
      * DELETE by key of a row of 10 MB takes 14 ms): such a text needs a history of its own. */

@@ -24,6 +24,7 @@
 #include "db/cost.h"
 #include "db/vfs_shim.h"
 #include "engine/engine.h"
+#include "engine/resident.h"
 #include "engine/run.h"
 #include "engine/turn.h"
 #include "platform/clock.h"
@@ -111,7 +112,8 @@ static bool is_plain(ll_conn *conn)
 {
     sqlite3 *handle = conn->db.handle;
     int now = 0, most = 0;
-    if (conn->stream_count > 0 || conn->db.cache.map.count > MOST_STATEMENTS)
+    if (conn->stream_count > 0 || lli_resident_any(conn) ||
+        conn->db.cache.map.count > MOST_STATEMENTS)
         return false;
     if (lli_snapshot_held(&conn->db.snapshot))
         lli_snapshot_release(&conn->db);

@@ -28,6 +28,7 @@
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/group.h"
+#include "engine/run.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
 
@@ -333,6 +334,14 @@ ll_stmt *ll_request_take_stmt(ll_request *request)
     return stmt;
 }
 
+const void *ll_request_bytes(const ll_request *request, size_t *ret_size)
+{
+    bool done = ll_request_is_done(request);
+    if (ret_size)
+        *ret_size = done ? request->size : 0;
+    return done ? request->bytes : NULL;
+}
+
 void *ll_request_user(const ll_request *request)
 {
     return request ? request->user : NULL;
@@ -365,9 +374,15 @@ void ll_request_unref(ll_request *request)
     ll_stmt_free(request->stmt);
     ll_columns_unref(request->columns);
     lli_error_done(&request->error);
+    if (request->op == LLI_OP_TASK && request->in.task.ops->gone)
+        request->in.task.ops->gone(request);
+    if (request->free_bytes)
+        request->free_bytes(request->bytes);
     lli_arena_done(&request->arena);
     if (request->op == LLI_OP_NEXT)
         lli_stream_unref(request->in.cursor);
+    if (request->op == LLI_OP_MANY)
+        lli_run_many_done(request); /* it never ran */
     if (request->writer)
         lli_group_unref(request->writer);
     if (request->engine != request->conn->engine)

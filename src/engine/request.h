@@ -23,6 +23,7 @@ enum lli_op {
     LLI_OP_SCRIPT,
     LLI_OP_CALL,
     LLI_OP_PREPARE,
+    LLI_OP_TASK, /* what the layer above does with the handle, in its turn: in.task */
     LLI_OP_NEXT, /* waits at a cursor, never in a connection's queue */
     LLI_OP_WAIT, /* waits at something of the layer above (lli_wait_ops), never in a connection's queue */
     /* internal: nobody is told, they lie inside the object they serve and need no memory */
@@ -32,6 +33,8 @@ enum lli_op {
     LLI_OP_AUTOCLOSE, /* close of a connection that nobody closed */
     LLI_OP_GROUP,     /* a writer's next transaction */
     LLI_OP_CHORE,     /* what the layer above does with a connection of its own: in.chore */
+    LLI_OP_LEAVE,     /* the end of what it has opened on somebody's: in.chore */
+    LLI_OP_NEWS,      /* on its way to a loop, never in a queue: in.news */
     LLI_OP_LEND       /* a read that lends its rows: never in a queue */
 };
 
@@ -54,7 +57,20 @@ enum lli_member_place {
 
 enum {
     /* in ll_request.flags, beside LL_SUBMIT_*: its deadline ends it even while it writes */
-    LLI_SUBMIT_BREAKS = 1u << 31
+    LLI_SUBMIT_BREAKS = 1u << 30
+};
+
+/* Where an executemany gets its rows from that come one after the other. */
+struct lli_row_source {
+    /* Owner, before the first row, once: sets the statement (in.many.many.text, in.many.size, in.many.many.width).
+     * Errors: in request->error. */
+    ll_status (*begin)(void *arg, ll_request *request);
+    /* Owner, the statement is prepared: the values of row `at`, valid until the next call. Rows are asked for in
+     * order; the same one again when a lock was met. NULL: there are no more. LL_ECANCELLED: the request was stopped
+     * meanwhile. Other errors: in request->error. */
+    ll_status (*row)(void *arg, ll_request *request, size_t at, const ll_value **ret_values);
+    /* Nobody will ask it again. Any thread, once. */
+    void (*done)(void *arg);
 };
 
 /* For a request that waits, or once waited, at something of the layer above. */
@@ -63,6 +79,25 @@ struct lli_wait_ops {
     bool (*stop)(ll_request *request, enum lli_stop why);
     /* Its memory goes. Any thread. */
     void (*gone)(ll_request *request);
+};
+
+/* What the layer above does with a connection's handle, in its turn, always on a worker. */
+struct lli_task_ops {
+    const char *name; /* of the public function, as "ll_blob_open()" */
+    /* Owner. enum lli_run_result, but nothing that only a loop gives. */
+    int (*run)(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+    /* After LLI_RUN_AWAY, as the last thing that the worker does with the connection, which stays OWNED, by whoever has
+     * the request. */
+    void (*leave)(ll_request *request);
+    /* It was parked, and fails because there is no thread: before anybody is told. NULL: nothing to do. */
+    void (*lost)(ll_request *request);
+    /* The request's memory goes, and in.task.data with it. Any thread; NULL: nothing to do. */
+    void (*gone)(ll_request *request);
+    enum lli_kind kind; /* of a statement that changes as much of what is known of the connection */
+    bool timed;         /* the operation timeout of a pool is for it, too */
+    bool stays;         /* it leaves something on the handle that nobody can look for */
+    bool ends;          /* it ends something, and is not refused in a transaction that was lost */
+    bool opens;         /* its connection was opened for it alone: it tells why that failed */
 };
 
 struct ll_request {
@@ -117,6 +152,11 @@ struct ll_request {
         struct {
             ll_many many;
             size_t size;
+            const struct lli_row_source
+                *source; /* NULL: the rows are those of `many`, or it is done */
+            void *source_arg;
+            const char *before; /* run in the savepoint before the first row; NULL: nothing */
+            bool begun, asked, before_ran; /* the source was begun; gave its first row */
         } many;
         struct {
             const char *text;
@@ -128,11 +168,22 @@ struct ll_request {
             void *arg;
         } call;
         struct {
+            const struct lli_task_ops *ops;
+            void *data; /* in the arena */
+        } task;
+        struct {
             int (*run)(ll_conn *, ll_request *,
                        uint64_t *ret_park_ns); /* enum lli_run_result; owner */
             void (*end)(ll_conn *,
                         ll_request *); /* it has run; the connection is let go. Any thread */
+            void (*strand)(
+                ll_request
+                    *); /* there is no thread for it: it was taken from the queue. NULL: it waits
+                                             there for the next one */
         } chore;
+        struct {
+            void (*tell)(ll_request *); /* the loop */
+        } news;
         ll_cursor *cursor; /* LLI_OP_NEXT, LLI_OP_PUMP, LLI_OP_END */
         ll_stmt *stmt;     /* LLI_OP_UNPREPARE */
         ll_writer *writer; /* LLI_OP_GROUP */
@@ -145,8 +196,9 @@ struct ll_request {
     int64_t changes_before; /* total_changes() before a live statement began */
     bool started;           /* busy_until_ns is set */
     unsigned char
-        missed;     /* tries on the loop that a missing page ended; also read under conn->mu */
-    bool savepoint; /* an atomic executemany has opened its savepoint */
+        missed; /* tries on the loop that a missing page ended; also read under conn->mu */
+    bool
+        midway; /* what it has begun has to be ended by itself: an atomic executemany its savepoint */
     uint64_t busy_until_ns; /* a lock is waited for until then */
     size_t position;        /* of a script: bytes done; of an open: pragmas done */
     bool alone;             /* its connection runs it itself, although it has a writer */
@@ -164,8 +216,11 @@ struct ll_request {
     ll_timing timing; /* with LL_SUBMIT_TIMED; else zero */
     int64_t changes, rowid;
     size_t progress;
-    ll_columns *columns;     /* a reference */
-    struct lli_list batches; /* of ll_batch */
+    void *bytes; /* ll_request_bytes() */
+    size_t size;
+    void (*free_bytes)(void *); /* NULL: they are not its own */
+    ll_columns *columns;        /* a reference */
+    struct lli_list batches;    /* of ll_batch */
     ll_cursor *cursor;
     ll_stmt *stmt;
 };

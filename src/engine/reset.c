@@ -15,6 +15,7 @@
 #include "db/sqlerror.h"
 #include "db/vfs_shim.h"
 #include "engine/facts.h"
+#include "engine/resident.h"
 #include "engine/run.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
@@ -276,6 +277,7 @@ static void end_statements(ll_conn *conn, struct lli_reset *reset)
                        "the connection was given back to its pool");
         reset->statements++;
     }
+    reset->statements += lli_resident_cut(conn, "the connection was given back to its pool");
     while ((node = lli_list_pop(&conn->prepared)) != NULL) {
         ll_stmt *stmt = LLI_CONTAINER_OF(node, ll_stmt, node);
         stmt->pinned->pins--;

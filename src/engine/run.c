@@ -243,11 +243,10 @@ bool lli_run_may_break(ll_conn *conn, struct lli_stmt *stmt)
 }
 
 ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
-                        bool *ret_more, struct lli_error *error)
+                        bool columns, bool *ret_more, struct lli_error *error)
 {
     *ret_more = false;
     lli_run_arm(conn, request, lli_run_may_break(conn, stmt), false);
-    bool columns = request->in.cursor->keeps_columns;
     uint64_t until = lli_deadline_after(batch_ns);
     ll_batch *batch = NULL;
     for (;;) {
@@ -287,7 +286,12 @@ static bool can_serve(ll_conn *conn, ll_request *request)
 {
     if (conn->db.handle)
         return true;
-    if (conn->open_error.pub.status < 0)
+    bool opens = request->op == LLI_OP_TASK && request->in.task.ops->opens;
+    if (conn->open_error.pub.status < 0 && opens) {
+        lli_error_set(&request->error, conn->open_error.pub.status, "%s",
+                      conn->open_error.pub.message);
+        request->error.pub.sqlite_code = conn->open_error.pub.sqlite_code;
+    } else if (conn->open_error.pub.status < 0)
         lli_error_set(&request->error, LL_ECLOSED, "the connection was never opened: %s",
                       conn->open_error.pub.message);
     else
@@ -316,6 +320,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
     case LLI_OP_GROUP:
         return lli_run_group(conn, request, ret_park_ns);
     case LLI_OP_CHORE:
+    case LLI_OP_LEAVE:
         return (enum lli_run_result)request->in.chore.run(conn, request, ret_park_ns);
     default:
         break;
@@ -327,7 +332,7 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
     if (request->op == LLI_OP_OPEN)
         return lli_run_open(conn, request, ret_park_ns);
     enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
-    if (stop != LLI_STOP_NONE && request->progress == 0 && !request->savepoint) {
+    if (stop != LLI_STOP_NONE && request->progress == 0 && !request->midway) {
         lli_request_set_stopped(request, stop, false);
         return LLI_RUN_DONE;
     }
@@ -355,6 +360,9 @@ enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_pa
         lli_facts_mind(conn, LLI_KIND_PRAGMA);
         lli_run_call(conn, request);
         return LLI_RUN_DONE;
+    case LLI_OP_TASK:
+        lli_facts_mind(conn, request->in.task.ops->kind);
+        return (enum lli_run_result)request->in.task.ops->run(conn, request, ret_park_ns);
     case LLI_OP_PREPARE: /* a PRAGMA may act while it is prepared */
         lli_facts_mind(conn, lli_classify(request->in.sql.text, request->in.sql.size));
         return lli_run_prepare(conn, request, ret_park_ns);
@@ -379,7 +387,6 @@ void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
 {
     switch (op) {
     case LLI_OP_PUMP:
-        return;
     case LLI_OP_END:
         lli_stream_unref(request->in.cursor);
         return;
@@ -393,6 +400,7 @@ void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op)
         lli_group_unref(request->in.writer);
         return;
     case LLI_OP_CHORE:
+    case LLI_OP_LEAVE:
         request->in.chore.end(conn, request);
         return;
     default:

@@ -9,6 +9,7 @@ enum lli_run_result {
     LLI_RUN_DONE,    /* the results are set */
     LLI_RUN_PARK,    /* a lock was not free: run it again after *ret_park_ns */
     LLI_RUN_GROUPED, /* its writer is to have it, with the connection: lli_group_join() */
+    LLI_RUN_AWAY,    /* a task goes on elsewhere, with the connection: ops->leave() */
     /* only inside an attempt on the loop: */
     LLI_RUN_BOUNCED, /* a guard fired: nothing has happened, run it again on a worker */
     LLI_RUN_LIVE     /* the budget ended between two rows: a worker goes on with request->taken */
@@ -17,13 +18,13 @@ enum lli_run_result {
 /* Runs a request. Owner only. */
 enum lli_run_result lli_run(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 /* Tells that a request of this kind is done and gives the queue's reference back. Nothing of the request may
- * be used later; a pump may be gone already. */
+ * be used later. */
 void lli_run_end(ll_conn *conn, ll_request *request, enum lli_op op);
 
-/* One batch of a live statement for `request` (a pump). *ret_more: the statement is still live. NULL when
+/* One batch of a live statement for `request` (a pump), of rows or of columns. *ret_more: the statement is still live. NULL when
  * there were no rows, or on an error. */
 ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *request, size_t rows,
-                        bool *ret_more, struct lli_error *error);
+                        bool columns, bool *ret_more, struct lli_error *error);
 
 /* For the files that run the kinds of requests; see run.c. */
 
@@ -73,6 +74,8 @@ enum lli_run_result lli_run_sql(ll_conn *conn, ll_request *request, uint64_t *re
 enum lli_run_result lli_run_read(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
                                  uint64_t *ret_park_ns);
 enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+/* Lets go of where its rows come from. Any thread; nobody runs it. */
+void lli_run_many_done(ll_request *request);
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 /* Has the handle opened and adopts it. Errors: in request->error; nothing stays open. */

@@ -404,7 +404,7 @@ static bool is_the_same_here(ll_writer *writer, const ll_request *request, struc
     bool clean = conn->fit.clean && (lli_group_has_no_home(request) || request->conn->fit.clean);
     return program->known && program->writes && program->cookie == writer->cookie &&
            !program->temp && !program->attached && !program->uses_vtab && !program->asks &&
-           !program->collates && (clean || !program->foreign);
+           !program->collates && !program->own && (clean || !program->foreign);
 }
 
 /* Whether its connection still is set as this one: it was asked when it joined, perhaps before anything was known. */

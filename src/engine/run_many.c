@@ -9,7 +9,10 @@
  * begun before what ends it was prepared, for in a shared cache whose schema is locked nothing can be, not even
  * ROLLBACK, and the transaction would stay open behind the request.
  * A statement that ends the whole transaction (OR ROLLBACK, a full disk) takes the savepoint with it; then
- * there is nothing left to roll back. */
+ * there is nothing left to roll back.
+ *
+ * Rows are an array, or come one after the other from a source (request.h), which may take its time, and may run code
+ * of the program. It is asked for the first row before anything is locked. */
 #include "db/bind.h"
 #include "db/sqlerror.h"
 #include "engine/run.h"
@@ -45,15 +48,15 @@ static int begin_savepoint(ll_conn *conn, ll_request *request)
         rc = get_ready(conn, release_text);
     if (rc == SQLITE_OK)
         rc = lli_run_text(conn, savepoint_text);
-    request->savepoint = rc == SQLITE_OK;
+    request->midway = rc == SQLITE_OK;
     return rc;
 }
 
 /* Ends the savepoint of an atomic run. `failed`: takes its rows back first. */
 static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
 {
-    if (!request->savepoint || !lli_db_in_transaction(&conn->db)) {
-        request->savepoint = false;
+    if (!request->midway || !lli_db_in_transaction(&conn->db)) {
+        request->midway = false;
         return SQLITE_OK;
     }
     conn->db.guard.committing = true; /* a stop may not tear this apart */
@@ -63,16 +66,18 @@ static int end_savepoint(ll_conn *conn, ll_request *request, bool failed)
     if (rc == SQLITE_OK)
         rc = lli_run_text(conn, release_text);
     if (rc == SQLITE_OK)
-        request->savepoint = false;
+        request->midway = false;
     return rc;
 }
 
-/* `stmt`: NULL if it could not be had. */
-static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before)
+/* `stmt`: NULL if it could not be had. `released`: it was the end of the savepoint that failed. Outside a transaction
+ * that is a COMMIT, of which nobody knows after an I/O error whether it has reached the disk. */
+static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stmt, int64_t before,
+                        bool released)
 {
     /* OR FAIL keeps what the failing row has done; after an I/O error nobody knows. */
-    bool changed = lli_db_total_changes(&conn->db) != before ||
-                   (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
+    bool doubtful = (request->error.pub.sqlite_code & 0xff) == SQLITE_IOERR;
+    bool changed = lli_db_total_changes(&conn->db) != before || doubtful;
     if (stmt)
         lli_stmt_give(&conn->db.cache, stmt);
     bool atomic = request->in.many.many.atomic;
@@ -80,18 +85,38 @@ static void many_failed(ll_conn *conn, ll_request *request, struct lli_stmt *stm
     if (rc != SQLITE_OK)
         lli_run_text(conn, "ROLLBACK"); /* the only thing left that takes the rows back */
     if (atomic) {
-        request->outcome = LL_NOT_APPLIED;
+        request->outcome = released && doubtful ? LL_UNKNOWN : LL_NOT_APPLIED;
         request->changes = 0;
     } else {
         request->outcome = request->progress > 0 || changed ? LL_UNKNOWN : LL_NOT_APPLIED;
     }
 }
 
-/* Runs the statement for one row. */
-static int run_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
+void lli_run_many_done(ll_request *request)
+{
+    const struct lli_row_source *source = request->in.many.source;
+    request->in.many.source = NULL;
+    if (source)
+        source->done(request->in.many.source_arg);
+}
+
+/* The values of the next row; NULL when the source has no more. */
+static ll_status next_row(ll_request *request, const ll_value **ret_values)
 {
     const ll_many *many = &request->in.many.many;
-    ll_params params = {many->values + request->progress * many->width, many->names, many->width};
+    const struct lli_row_source *source = request->in.many.source;
+    if (LLI_UNLIKELY(source != NULL))
+        return source->row(request->in.many.source_arg, request, request->progress, ret_values);
+    *ret_values = many->values + request->progress * many->width; /* NULL if they are none wide */
+    return LL_OK;
+}
+
+/* Runs the statement for one row. */
+static int run_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt,
+                   const ll_value *values)
+{
+    const ll_many *many = &request->in.many.many;
+    ll_params params = {values, many->names, many->width};
     if (lli_bind(conn->db.handle, stmt->raw, &params, false, &request->error) != LL_OK)
         return SQLITE_ERROR;
     int rc;
@@ -103,9 +128,20 @@ static int run_row(ll_conn *conn, ll_request *request, struct lli_stmt *stmt)
     return rc;
 }
 
-enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+/* What runs once before the first row, in its savepoint. */
+static int run_before(ll_conn *conn, ll_request *request)
+{
+    if (!request->in.many.before || request->in.many.before_ran)
+        return SQLITE_OK;
+    int rc = lli_run_text(conn, request->in.many.before);
+    request->in.many.before_ran = rc == SQLITE_OK;
+    return rc;
+}
+
+static enum lli_run_result run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     const ll_many *many = &request->in.many.many;
+    const struct lli_row_source *source = request->in.many.source;
     int64_t before = lli_db_total_changes(&conn->db);
     struct lli_stmt *stmt;
     lli_run_arm(conn, request, true, false);
@@ -118,7 +154,7 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
             lli_error_done(&request->error);
             return LLI_RUN_PARK;
         }
-        many_failed(conn, request, NULL, before);
+        many_failed(conn, request, NULL, before, false);
         return LLI_RUN_DONE;
     }
     request->read_only = stmt->read_only;
@@ -131,8 +167,20 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     enum lli_stop stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
     if (stop != LLI_STOP_NONE) { /* taken up again after a lock, but stopped meanwhile */
         lli_request_set_stopped(request, stop, request->progress > 0);
-        many_failed(conn, request, stmt, before);
+        many_failed(conn, request, stmt, before, false);
         return LLI_RUN_DONE;
+    }
+    const ll_value *values = NULL;
+    ll_status got = LL_OK;
+    if (source && request->progress == 0) { /* it may take its time: nothing is locked yet */
+        got = next_row(request, &values);
+        if (got != LL_OK && got != LL_ECANCELLED) {
+            many_failed(conn, request, stmt, before, false);
+            return LLI_RUN_DONE;
+        }
+        if (!request->in.many.asked)
+            request->started = false; /* what it took is not for locks */
+        request->in.many.asked = true;
     }
     bool interruptible = stmt->read_only || (request->flags & LL_SUBMIT_INTERRUPT);
     lli_run_arm(conn, request, interruptible, false);
@@ -142,10 +190,12 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
         return LLI_RUN_PARK;
     }
     int rc = lli_run_begin(conn, many->begin_before, stmt->kind);
-    if (rc == SQLITE_OK && many->atomic && !request->savepoint)
+    if (rc == SQLITE_OK && many->atomic && !request->midway)
         rc = begin_savepoint(conn, request);
+    if (rc == SQLITE_OK)
+        rc = run_before(conn, request);
     rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
-    while (rc == SQLITE_DONE && stmt->raw && request->progress < many->rows) {
+    while (rc == SQLITE_DONE && stmt->raw && (source || request->progress < many->rows)) {
         /* Between two rows anything may stop it; inside one only what is interruptible. */
         stop = (enum lli_stop)atomic_load_explicit(&request->stop, memory_order_relaxed);
         if (stop != LLI_STOP_NONE) { /* never set by cancelling what is shielded */
@@ -153,14 +203,25 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
             rc = SQLITE_INTERRUPT;
             break;
         }
-        rc = run_row(conn, request, stmt);
+        got = next_row(request, &values);
+        if (got == LL_ECANCELLED)
+            continue;
+        if (got != LL_OK)
+            rc = SQLITE_ERROR;
+        if (rc == SQLITE_DONE && source && !values &&
+            atomic_load_explicit(&request->stop, memory_order_relaxed) != LLI_STOP_NONE)
+            continue; /* stopped while the source was asked whether there is more */
+        if (rc != SQLITE_DONE || (source && !values))
+            break;
+        rc = run_row(conn, request, stmt, values);
         lli_sq.reset(stmt->raw);
         if (rc == SQLITE_DONE)
             request->progress++;
     }
     request->rowid = lli_sq.last_insert_rowid(conn->db.handle);
     lli_tally_forget(conn);
-    if (rc == SQLITE_DONE) {
+    bool released = rc == SQLITE_DONE;
+    if (released) {
         rc = end_savepoint(conn, request, false);
         if (rc == SQLITE_OK) {
             lli_stmt_give(&conn->db.cache, stmt);
@@ -171,14 +232,33 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
     if (request->error.pub.status == LL_OK &&
         lli_run_should_park(conn, request, rc, stmt->kind, ret_park_ns)) {
         lli_stmt_give(&conn->db.cache, stmt);
-        if (request->progress == 0)
+        if (request->progress == 0) {
             (void)end_savepoint(conn, request, true);
+            request->in.many.before_ran = false;
+        }
         return LLI_RUN_PARK;
     }
     if (request->error.pub.status == LL_OK)
         lli_run_fail(conn, request, rc, false);
-    many_failed(conn, request, stmt, before);
+    many_failed(conn, request, stmt, before, released);
     return LLI_RUN_DONE;
+}
+
+enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
+{
+    const struct lli_row_source *source = request->in.many.source;
+    if (source && !request->in.many.begun) {
+        if (source->begin(request->in.many.source_arg, request) != LL_OK) {
+            request->outcome = LL_NOT_APPLIED;
+            lli_run_many_done(request);
+            return LLI_RUN_DONE;
+        }
+        request->in.many.begun = true;
+    }
+    enum lli_run_result result = run_many(conn, request, ret_park_ns);
+    if (result == LLI_RUN_DONE)
+        lli_run_many_done(request);
+    return result;
 }
 
 /* Whether the script is past its last statement. */

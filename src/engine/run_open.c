@@ -11,6 +11,7 @@
 #include "db/sqlerror.h"
 #include "db/vfs_shim.h"
 #include "engine/facts.h"
+#include "engine/resident.h"
 #include "engine/run.h"
 #include "engine/stmt.h"
 #include "engine/stream.h"
@@ -135,6 +136,7 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
         return LLI_RUN_DONE;
     }
     lli_error_set(&conn->open_error, request->error.pub.status, "%s", request->error.pub.message);
+    conn->open_error.pub.sqlite_code = request->error.pub.sqlite_code;
     abandon_handle(conn);
     request->outcome = LL_NOT_APPLIED;
     return LLI_RUN_DONE;
@@ -149,6 +151,9 @@ void lli_run_close(ll_conn *conn, ll_request *request)
     lli_tally_leave(conn);
     while ((node = lli_list_first(&conn->streams)) != NULL)
         lli_stream_cut(LLI_CONTAINER_OF(node, ll_cursor, stream_node), "the connection was closed");
+    if (lli_resident_any(conn))
+        lli_run_arm(conn, request, false, true); /* what is written to a blob is committed */
+    (void)lli_resident_cut(conn, "the connection was closed");
     while ((node = lli_list_pop(&conn->prepared)) != NULL)
         LLI_CONTAINER_OF(node, ll_stmt, node)->pinned = NULL;
     if (conn->db.handle) {

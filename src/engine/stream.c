@@ -42,6 +42,7 @@ ll_cursor *lli_stream_new(ll_conn *conn)
     lli_mutex_init(&cursor->mu);
     lli_list_init(&cursor->ready);
     lli_list_init(&cursor->waiters);
+    lli_cond_init(&cursor->changed);
     cursor->credit = DEFAULT_CREDIT;
     cursor->batch_rows = DEFAULT_BATCH_ROWS;
     lli_request_init_internal(&cursor->pump, conn, LLI_OP_PUMP);
@@ -67,6 +68,11 @@ static void free_ready(ll_cursor *cursor)
     cursor->ready_count = 0;
 }
 
+void lli_stream_ref(ll_cursor *cursor)
+{
+    atomic_fetch_add_explicit(&cursor->refs, 1, memory_order_relaxed);
+}
+
 void lli_stream_unref(ll_cursor *cursor)
 {
     if (!cursor || atomic_fetch_sub_explicit(&cursor->refs, 1, memory_order_acq_rel) != 1)
@@ -74,6 +80,7 @@ void lli_stream_unref(ll_cursor *cursor)
     free_ready(cursor);
     ll_columns_unref(cursor->columns);
     lli_error_done(&cursor->error);
+    lli_cond_done(&cursor->changed);
     lli_mutex_done(&cursor->mu);
     lli_conn_unref(cursor->conn);
     lli_live(-1);
@@ -134,6 +141,13 @@ static ll_request *claim_waiter(ll_cursor *cursor)
     return NULL;
 }
 
+/* Under mu: wakes who is blocked; something was added to `ready`, or the state has changed. */
+static void wake(ll_cursor *cursor)
+{
+    if (cursor->blocked > 0)
+        lli_cond_broadcast(&cursor->changed);
+}
+
 /* Under mu: the batch that was read first goes to who has waited longest: the request, answered, or NULL. Whoever
  * adds to one of the two lists calls it before mu is let go, so outside of mu one of them is empty, and neither
  * rows nor requests overtake. */
@@ -188,6 +202,14 @@ static bool wants_pump(const ll_cursor *cursor)
            (cursor->ready_count < cursor->credit || !lli_list_empty(&cursor->waiters));
 }
 
+/* Under mu, before queue_pump(): which then needs no lock. Until the pump has run it has a reference: between the two,
+ * somebody may take what there is and close the cursor, and its end stand in the queue before the pump. */
+static void begin_pumping(ll_cursor *cursor)
+{
+    cursor->pumping = true;
+    lli_stream_ref(cursor);
+}
+
 static void queue_pump(ll_cursor *cursor)
 {
     if (lli_conn_enqueue(cursor->conn, &cursor->pump) != LL_OK)
@@ -199,6 +221,7 @@ void lli_stream_pump(ll_cursor *cursor)
     lli_lock(&cursor->mu);
     bool live = cursor->state == LLI_STREAM_LIVE;
     size_t rows = cursor->batch_rows;
+    bool columns = cursor->keeps_columns;
     cursor->pump_runs = live;
     /* A stop that came before it ran was meant for what is gone. */
     atomic_store(&cursor->pump.stop, LLI_STOP_NONE);
@@ -208,7 +231,8 @@ void lli_stream_pump(ll_cursor *cursor)
     ll_batch *batch = NULL;
     bool more = false;
     if (live)
-        batch = lli_run_batch(cursor->conn, cursor->stmt, &cursor->pump, rows, &more, &error);
+        batch = lli_run_batch(cursor->conn, cursor->stmt, &cursor->pump, rows, columns, &more,
+                              &error);
     if (!more)
         end_statement(cursor);
 
@@ -226,9 +250,10 @@ void lli_stream_pump(ll_cursor *cursor)
         cursor->ready_count++;
         waiter = pair(cursor);
     }
+    wake(cursor);
     bool again = wants_pump(cursor);
     if (again)
-        cursor->pumping = true;
+        begin_pumping(cursor);
     bool final = cursor->state != LLI_STREAM_LIVE;
     lli_unlock(&cursor->mu);
     lli_error_done(&error);
@@ -247,6 +272,7 @@ void lli_stream_cut(ll_cursor *cursor, const char *why)
         cursor->state = LLI_STREAM_FAILED;
         lli_error_set(&cursor->error, LL_ECLOSED, "%s", why);
     }
+    wake(cursor);
     lli_unlock(&cursor->mu);
     answer_all(cursor);
 }
@@ -287,6 +313,14 @@ ll_status ll_cursor_set_ahead(ll_cursor *cursor, unsigned credit, size_t rows)
     return LL_OK;
 }
 
+void lli_stream_keep_columns(ll_cursor *cursor, size_t rows)
+{
+    lli_lock(&cursor->mu);
+    cursor->keeps_columns = true;
+    cursor->batch_rows = rows;
+    lli_unlock(&cursor->mu);
+}
+
 const ll_columns *ll_cursor_columns(const ll_cursor *cursor)
 {
     return cursor ? cursor->columns : NULL;
@@ -305,7 +339,7 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
     if (!request)
         return lli_refuse(LL_ENOMEM, "ll_cursor_next: out of memory");
     request->in.cursor = cursor;
-    atomic_fetch_add_explicit(&cursor->refs, 1, memory_order_relaxed);
+    lli_stream_ref(cursor);
     ll_status status = LL_OK;
     bool pump = false;
     lli_lock(&cursor->mu);
@@ -321,7 +355,7 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
         status = LL_PENDING;
     }
     if (status == LL_OK && (pump = wants_pump(cursor)) == true)
-        cursor->pumping = true;
+        begin_pumping(cursor);
     lli_unlock(&cursor->mu);
     if (status == LL_PENDING) {
         ll_status added = lli_engine_add(engine, request);
@@ -336,7 +370,7 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
         ll_request *answered = pair(cursor); /* it has changed in between */
         pump = wants_pump(cursor);
         if (pump)
-            cursor->pumping = true;
+            begin_pumping(cursor);
         bool final = cursor->state != LLI_STREAM_LIVE;
         lli_unlock(&cursor->mu);
         tell(answered);
@@ -355,6 +389,44 @@ ll_status ll_cursor_next(ll_cursor *cursor, const ll_submit *how, ll_request **r
     else
         ll_request_unref(request);
     return status;
+}
+
+ll_status lli_stream_wait(ll_cursor *cursor, ll_batch **ret_batch, struct lli_error *error)
+{
+    bool pump = true;
+    *ret_batch = NULL;
+    lli_lock(&cursor->mu);
+    cursor->blocked++;
+    for (;;) {
+        struct lli_node *node = lli_list_pop(&cursor->ready);
+        if (node) {
+            cursor->ready_count--;
+            *ret_batch = LLI_CONTAINER_OF(node, ll_batch, node);
+        }
+        pump = wants_pump(cursor);
+        if (pump)
+            begin_pumping(cursor);
+        if (node || cursor->state != LLI_STREAM_LIVE)
+            break;
+        if (pump) { /* without the lock, and then once more */
+            lli_unlock(&cursor->mu);
+            queue_pump(cursor);
+            lli_lock(&cursor->mu);
+            continue;
+        }
+        lli_cond_wait(&cursor->changed, &cursor->mu);
+    }
+    cursor->blocked--;
+    if (!*ret_batch && cursor->state == LLI_STREAM_FAILED) {
+        lli_error_set(error, cursor->error.pub.status, "%s", cursor->error.pub.message);
+        error->pub.sqlite_code = cursor->error.pub.sqlite_code;
+    } else if (!*ret_batch && cursor->state == LLI_STREAM_CLOSED) {
+        lli_error_set(error, LL_ECLOSED, "the cursor is closed");
+    }
+    lli_unlock(&cursor->mu);
+    if (pump)
+        queue_pump(cursor);
+    return error->pub.status;
 }
 
 /* On an idle connection the statement ends here and now: it holds a read lock that a writer may be waiting
@@ -387,6 +459,7 @@ void ll_cursor_close(ll_cursor *cursor)
     cursor->state = LLI_STREAM_CLOSED;
     free_ready(cursor);
     atomic_store(&cursor->pump.stop, LLI_STOP_CANCEL);
+    wake(cursor);
     lli_unlock(&cursor->mu);
     answer_all(cursor);
     if (end_at_once(cursor))

@@ -21,9 +21,9 @@ struct ll_cursor {
     /* fixed after creation */
     ll_conn *conn;       /* a reference */
     ll_columns *columns; /* a reference */
-    bool keeps_columns;  /* LL_SQL_COLUMNS */
 
-    atomic_uint refs; /* the consumer's handle with END, and each request that waits; acq_rel */
+    atomic_uint
+        refs; /* the consumer's handle with END, a pump under way, each request that waits; acq_rel */
 
     /* under mu */
     lli_mutex mu;
@@ -31,6 +31,9 @@ struct ll_cursor {
     struct lli_list ready; /* of ll_batch.node, oldest first */
     size_t ready_count;
     struct lli_list waiters; /* of ll_request.queue_node (LLI_OP_NEXT) */
+    unsigned blocked;        /* threads in lli_stream_wait() */
+    lli_cond changed;        /* there is a batch, or an end, for them */
+    bool keeps_columns;      /* what is read from now on: LL_SQL_COLUMNS, or somebody wants Arrow */
     unsigned credit;         /* batches to read ahead */
     size_t batch_rows;
     bool pumping;   /* `pump` is queued or runs */
@@ -52,10 +55,19 @@ void lli_stream_begin(ll_cursor *cursor, struct lli_stmt *stmt, ll_columns *colu
 /* Owner: it never begins; whoever asks gets the error, which is moved out of `error`. */
 void lli_stream_fail(ll_cursor *cursor, ll_columns *columns, struct lli_error *error);
 
+/* Any thread: from now on batches are of columns, and of so many rows. */
+void lli_stream_keep_columns(ll_cursor *cursor, size_t rows);
+
+/* Any thread that has a reference, but no worker that has the connection: takes the next batch, blocking until there is
+ * one; NULL: there are no more.
+ * Errors: the statement's; LL_ECLOSED. */
+ll_status lli_stream_wait(ll_cursor *cursor, ll_batch **ret_batch, struct lli_error *error);
+
 /* Owner: the two internal requests. */
 void lli_stream_pump(ll_cursor *cursor);
 void lli_stream_end(ll_cursor *cursor);
-/* Owner: after lli_stream_end(), when the request is no longer looked at. */
+/* A reference; the last one frees it, after lli_stream_end(). */
+void lli_stream_ref(ll_cursor *cursor);
 void lli_stream_unref(ll_cursor *cursor);
 /* Owner: the connection closes, or goes back to its pool, as `why` says: the statement ends, the consumer is told
  * when it asks. */

@@ -13,6 +13,7 @@
 #include "db/vfs_shim.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
+#include "engine/resident.h"
 #include "engine/stream.h"
 #include "platform/clock.h"
 
@@ -28,12 +29,16 @@ void lli_tenant_limit(ll_conn *conn, ll_request *request)
     case LLI_OP_MANY:
     case LLI_OP_SCRIPT:
     case LLI_OP_NEXT:
-        request->deadline_ns = lli_deadline_after(conn->tenant.operation_timeout_ns);
-        request->flags |= LLI_SUBMIT_BREAKS;
+        break;
+    case LLI_OP_TASK:
+        if (request->in.task.ops && request->in.task.ops->timed)
+            break;
         return;
     default:
         return;
     }
+    request->deadline_ns = lli_deadline_after(conn->tenant.operation_timeout_ns);
+    request->flags |= LLI_SUBMIT_BREAKS;
 }
 
 /* Notes that settings may change. */
@@ -55,6 +60,9 @@ static void mind(struct lli_tenant *tenant, const ll_request *request)
     case LLI_OP_CALL:
         tenant->handle_used = true;
         return;
+    case LLI_OP_TASK:
+        tenant->handle_used = tenant->handle_used || request->in.task.ops->stays;
+        return;
     default:
         return;
     }
@@ -67,6 +75,8 @@ bool lli_tenant_admits(ll_conn *conn, ll_request *request)
         mind(tenant, request);
         return true;
     }
+    if (request->op == LLI_OP_TASK && request->in.task.ops->ends)
+        return true;
     if (request->taken)
         lli_stmt_give(&conn->db.cache, request->taken);
     request->taken = NULL;
@@ -96,6 +106,7 @@ static bool has_lost_it(const ll_request *request)
                request->kind != LLI_KIND_RELEASE;
     case LLI_OP_MANY:
     case LLI_OP_SCRIPT:
+    case LLI_OP_TASK:
         return failed;
     case LLI_OP_PUMP:
         return true;
@@ -118,6 +129,10 @@ static bool text_of(const ll_request *request, const char **ret_text, size_t *re
     case LLI_OP_SCRIPT:
         *ret_text = request->in.script.text;
         *ret_size = request->in.script.size;
+        return true;
+    case LLI_OP_TASK:
+        *ret_text = request->in.task.ops->name;
+        *ret_size = strlen(*ret_text);
         return true;
     default:
         return false;
@@ -143,6 +158,7 @@ static bool writes(const ll_request *request)
 {
     switch (request->op) {
     case LLI_OP_SQL:
+    case LLI_OP_TASK:
         return !request->read_only;
     case LLI_OP_MANY:
     case LLI_OP_SCRIPT:
@@ -203,7 +219,7 @@ void lli_tenant_note(ll_conn *conn, const ll_request *request, bool in_transacti
     bool was = conn->snapshot.in_transaction; /* (written by the owner only) */
     bool lost = was && !in_transaction && has_lost_it(request);
     bool wrote = in_transaction && writing && writes(request) && request->outcome != LL_NOT_APPLIED;
-    bool reading = conn->stream_count > 0 ||
+    bool reading = conn->stream_count > 0 || lli_resident_any(conn) ||
                    (in_transaction && lli_sq.txn_state(conn->db.handle, NULL) != SQLITE_TXN_NONE);
     bool forget = !in_transaction && !tenant->aborted && tenant->wrote[0] != '\0';
     if (lost || wrote || forget || reading != (tenant->pin_ns > 0)) {
@@ -242,9 +258,9 @@ bool lli_tenant_is_clean(ll_conn *conn)
     lli_lock(&conn->mu);
     bool clean = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) &&
                  conn->snapshot.open && !conn->snapshot.in_transaction &&
-                 conn->snapshot.live_cursors == 0 && !conn->closing && !tenant->touched &&
-                 !tenant->handle_used && !tenant->broken && !tenant->aborted &&
-                 conn->outside == 0 && !lli_own_has(conn, LLI_OWN_TOUCHED);
+                 conn->snapshot.live_cursors == 0 && lli_list_empty(&conn->residents) &&
+                 !conn->closing && !tenant->touched && !tenant->handle_used && !tenant->broken &&
+                 !tenant->aborted && conn->outside == 0 && !lli_own_has(conn, LLI_OWN_TOUCHED);
     lli_unlock(&conn->mu);
     return clean;
 }

@@ -2,8 +2,8 @@
  *
  * A connection with work stands in the crew's line; a worker takes it, runs what is queued, and lets go of
  * it. Threads are started when a connection is ready and nobody is idle, up to `max`; an idle one first
- * spins for some microseconds if there is a core to spare ([M] handing work to a sleeping thread and back
- * costs 46 us, to a spinning one 0.05), then waits, and leaves after `linger_ns`. Not later than a tenth of a
+ * spins if there is a core to spare ([M] handing work to a sleeping thread and back costs 46 us, to a spinning one
+ * 0.05), for as long as pace.h says, then waits, and leaves after `linger_ns`. Not later than a tenth of a
  * second, by default: as long as a process has a second thread, even an idle one, the kernel counts references to
  * each descriptor that is used ([M] 0.2 us of a point read in a rollback journal, which makes eight system calls),
  * and to start a thread takes 11 us.
@@ -33,8 +33,7 @@ struct worker {
 };
 
 enum {
-    LEAST_WORKERS = 4,
-    SPIN_NS = 20 * 1000
+    LEAST_WORKERS = 4
 };
 
 static const uint64_t default_linger_ns = 100 * LLI_MS;
@@ -192,6 +191,10 @@ ll_status lli_crew_ready(struct lli_crew *crew, ll_conn *conn, bool unpark)
         lli_timer_disarm(&crew->parked, &conn->park);
     lli_list_push(&crew->ready, &conn->ready_node);
     atomic_fetch_add_explicit(&crew->ready_hint, 1, memory_order_relaxed);
+    if (crew->idle_since_ns > 0) {
+        lli_pace_waited(&crew->pace, lli_now_ns() - crew->idle_since_ns);
+        crew->idle_since_ns = 0;
+    }
     ll_status status = LL_OK;
     /* After the last engine there may be no thread left, and none is started for somebody who waits: the
      * caller runs it himself. */
@@ -291,13 +294,24 @@ void lli_crew_run_here(struct lli_crew *crew)
         lli_conn_run(conn);
 }
 
+/* Whether a worker that looks for work takes a core from nobody: neither the loop nor one that has work. Under mu. */
+static bool has_core_to_spare(const struct lli_crew *crew)
+{
+    unsigned waiting = crew->idle + crew->spinning + crew->napping;
+    unsigned busy = crew->threads > waiting ? crew->threads - waiting : 0; /* the caller is one */
+    return crew->spinning == 0 && busy + 1 <= crew->cores && crew->cores > 1;
+}
+
 /* Waits for work. Under mu; false: leave. */
 static bool wait_for_work(struct lli_crew *crew)
 {
-    if (crew->cores > 1 && crew->spinning == 0) {
+    if (!lli_list_empty(&crew->ready))
+        return true;
+    uint64_t begun = crew->idle_since_ns = lli_now_ns();
+    if (has_core_to_spare(crew)) {
+        uint64_t until = lli_deadline_from(begun, lli_pace_spin_ns(&crew->pace));
         crew->spinning++;
         lli_unlock(&crew->mu);
-        uint64_t until = lli_deadline_after(SPIN_NS);
         while (!lli_crew_waiting(crew) && lli_now_ns() < until)
             lli_spin_pause();
         lli_lock(&crew->mu);
@@ -352,6 +366,8 @@ static void *worker_main(void *arg)
             break;
     }
     crew->threads--;
+    if (crew->stopping) /* one that waits beside a connection that was parked does not linger */
+        lli_cond_broadcast(&crew->work);
     bool orphaned = crew->orphaned;
     /* Whoever leaves joins the one that left before, so at most one thread waits to be joined. */
     struct lli_node *before = lli_list_pop(&crew->left);

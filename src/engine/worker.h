@@ -3,6 +3,7 @@
 #define LLI_ENGINE_WORKER_H
 
 #include "base/list.h"
+#include "engine/pace.h"
 #include "engine/timer.h"
 #include "platform/thread.h"
 
@@ -35,6 +36,9 @@ struct lli_crew {
     unsigned max;             /* threads, without those that nap inside SQLite */
     unsigned engines, connections;
     unsigned threads, idle, spinning, napping, peak;
+    struct lli_pace pace; /* for how long an idle worker spins */
+    uint64_t
+        idle_since_ns; /* when the last worker that had no work began to wait for some; 0: there was since */
     bool keeper;   /* an idle thread waits with the earliest timer as its limit */
     bool stopping; /* no engine is left: threads leave when nothing is ready */
     bool orphaned; /* ... and nobody waits for them: they detach themselves */

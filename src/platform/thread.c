@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
+#    include <sched.h>
 #    include <sys/resource.h>
 #    include <sys/syscall.h>
 #endif
@@ -140,6 +141,11 @@ void lli_thread_be_worker(void)
 
 unsigned lli_cores(void)
 {
+#ifdef __linux__
+    cpu_set_t mine; /* a container, or taskset, may give less than there are */
+    if (sched_getaffinity(0, sizeof mine, &mine) == 0 && CPU_COUNT(&mine) > 0)
+        return (unsigned)CPU_COUNT(&mine);
+#endif
     long count = sysconf(_SC_NPROCESSORS_ONLN);
     return count > 0 ? (unsigned)count : 1;
 }

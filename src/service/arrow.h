@@ -20,6 +20,9 @@ struct ll_arrow_shape {
     uint8_t types[]; /* lli_arrow_type of each column */
 };
 
+/* arrow_load.c: whether this thread asks a source for rows that this connection loads. */
+bool lli_arrow_is_loading(const ll_conn *conn);
+
 /* Whether every value of the column can be had from an array of this type. */
 bool lli_arrow_fits(enum lli_arrow_type type, const struct lli_col *col);
 

@@ -9,11 +9,10 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "service/arrow.h"
+#include "service/arrow_text.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- schema -------------------------------------------------------------------------------------- */
@@ -92,31 +91,6 @@ ll_status ll_arrow_schema(const ll_arrow_shape *shape, struct ArrowSchema *ret_s
 
 /* ---- columns of another type than the shape's ---------------------------------------------------- */
 
-/* A number in digits that give it back. The decimal point of the locale, whatever it is, becomes a point. */
-static size_t write_double(double number, char *to, size_t room)
-{
-    char digits[64];
-    for (int precision = 15; precision <= 17; precision++) {
-        snprintf(digits, sizeof digits, "%.*g", precision, number);
-        if (strtod(digits, NULL) == number)
-            break;
-    }
-    size_t size = 0;
-    bool whole = true;
-    for (const char *at = digits; *at && size + 3 < room; at++) {
-        bool plain = isalnum((unsigned char)*at) || *at == '-' || *at == '+';
-        if (!plain && size > 0 && to[size - 1] == '.')
-            continue; /* a point of several bytes */
-        whole &= plain && !isalpha((unsigned char)*at);
-        to[size++] = plain ? *at : '.';
-    }
-    if (whole) {
-        to[size++] = '.';
-        to[size++] = '0';
-    }
-    return size;
-}
-
 /* The value of a row as texts or blobs are written. */
 static size_t write_value(const struct lli_col *col, size_t row, char *room, size_t room_size,
                           const void **ret_at)
@@ -129,10 +103,10 @@ static size_t write_value(const struct lli_col *col, size_t row, char *room, siz
         return (size_t)snprintf(room, room_size, "%" PRId64, col->words[row]);
     case LL_FLOAT:
         memcpy(&real, &word, sizeof real);
-        return write_double(real, room, room_size);
+        return lli_arrow_write_double(real, room, room_size);
     case LL_TEXT:
     case LL_BLOB:
-        *ret_at = col->bytes + (word >> 32);
+        *ret_at = col->bytes ? col->bytes + (word >> 32) : (const void *)""; /* all are empty */
         return (size_t)(word & UINT32_MAX);
     default:
         return 0;

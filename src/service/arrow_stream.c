@@ -4,7 +4,7 @@
  * loop. What is not known before the end of a result, the types of its columns, is known here; columns of mixed types
  * are converted when their batch is asked for, on the consumer's thread.
  *
- * A result that is larger than memory does not come this way, but batch by batch through a cursor. */
+ * A result that is larger than memory does not come this way, but as it is read (arrow_live.c). */
 #include "base/alloc.h"
 #include "base/status.h"
 #include "service/arrow.h"
@@ -27,7 +27,8 @@ static int code_of(struct whole *whole, ll_status status)
 {
     if (status == LL_OK)
         return 0;
-    snprintf(whole->error, sizeof whole->error, "%s", ll_last_error());
+    snprintf(whole->error, sizeof whole->error, "%.*s", (int)sizeof whole->error - 1,
+             ll_last_error());
     return status == LL_ENOMEM ? ENOMEM : EINVAL;
 }
 
@@ -131,13 +132,6 @@ ll_status ll_arrow_stream_of(ll_request *request, struct ArrowArrayStream *ret_s
     const ll_error *error = ll_request_error(request);
     if (error->status < 0)
         return lli_refuse(error->status, "%s", error->message);
-    ll_cursor *rest = ll_request_take_cursor(request);
-    if (rest) {
-        ll_cursor_close(rest);
-        return lli_refuse(LL_EINVAL,
-                          "ll_arrow_stream_of: the request has a cursor (LL_SQL_STREAM), "
-                          "so its result is not whole");
-    }
     size_t count = 0, room = 0;
     ll_batch **batches = NULL;
     ll_status status = LL_OK;
@@ -155,8 +149,85 @@ ll_status ll_arrow_stream_of(ll_request *request, struct ArrowArrayStream *ret_s
         }
         batches[count++] = batch;
     }
-    if (status == LL_OK)
+    ll_cursor *rest = ll_request_take_cursor(request);
+    if (status == LL_OK && rest)
+        status = ll_arrow_stream_live(batches, count, 0, rest, NULL, ret_stream);
+    else if (status == LL_OK)
         status = ll_arrow_stream_new(ll_request_columns(request), batches, count, ret_stream);
+    else
+        ll_cursor_close(rest);
     lli_free((void *)batches);
     return status;
+}
+
+/* ---- one batch that somebody else has made -------------------------------------------------------- */
+
+struct one {                   /* the stream's private_data */
+    struct ArrowSchema schema; /* released: it was given */
+    struct ArrowArray batch;   /* the same */
+};
+
+static int one_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out)
+{
+    struct one *one = stream->private_data;
+    if (!one->schema.release)
+        return EINVAL;
+    *out = one->schema; /* moved: it is asked for once */
+    one->schema.release = NULL;
+    return 0;
+}
+
+static int one_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
+{
+    struct one *one = stream->private_data;
+    *out = one->batch;
+    one->batch.release = NULL;
+    return 0;
+}
+
+static const char *one_error(struct ArrowArrayStream *stream)
+{
+    (void)stream;
+    return "the schema was given already";
+}
+
+static void one_release(struct ArrowArrayStream *stream)
+{
+    struct one *one = stream->private_data;
+    if (one->schema.release)
+        one->schema.release(&one->schema);
+    if (one->batch.release)
+        one->batch.release(&one->batch);
+    lli_free(one);
+    stream->release = NULL;
+    lli_live(-1);
+}
+
+ll_status ll_arrow_stream_of_batch(struct ArrowSchema *schema, struct ArrowArray *batch,
+                                   struct ArrowArrayStream *ret_stream)
+{
+    bool given = schema && schema->release && batch && batch->release && ret_stream;
+    struct one *one = given ? lli_new(sizeof *one) : NULL;
+    if (!one) {
+        if (schema && schema->release)
+            schema->release(schema);
+        if (batch && batch->release)
+            batch->release(batch);
+        return given ? lli_refuse(LL_ENOMEM, "ll_arrow_stream_of_batch: out of memory")
+                     : lli_refuse(LL_EINVAL, "ll_arrow_stream_of_batch: %s is NULL or released",
+                                  !ret_stream                 ? "ret_stream"
+                                  : !batch || !batch->release ? "batch"
+                                                              : "schema");
+    }
+    one->schema = *schema;
+    one->batch = *batch;
+    schema->release = NULL;
+    batch->release = NULL;
+    lli_live(+1);
+    *ret_stream = (struct ArrowArrayStream){.get_schema = one_schema,
+                                            .get_next = one_next,
+                                            .get_last_error = one_error,
+                                            .release = one_release,
+                                            .private_data = one};
+    return LL_OK;
 }

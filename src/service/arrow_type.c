@@ -8,9 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
-
-#include <string.h>
-#include <strings.h>
+#include "db/affinity.h"
 
 enum {
     INTEGERS = 1 << LL_INTEGER,
@@ -19,15 +17,6 @@ enum {
     BLOBS = 1 << LL_BLOB,
     NUMBERS = INTEGERS | DOUBLES
 };
-
-static bool names(const char *decltype, const char *part)
-{
-    size_t size = strlen(part);
-    for (; *decltype; decltype ++)
-        if (strncasecmp(decltype, part, size) == 0)
-            return true;
-    return false;
-}
 
 /* What the declared type asks for; NULL when it says nothing. Tried in SQLite's own order of affinities. */
 static enum lli_arrow_type declared(const char *decltype)
@@ -42,7 +31,7 @@ static enum lli_arrow_type declared(const char *decltype)
         {"NUM", LLI_ARROW_DOUBLE},
     };
     for (size_t i = 0; decltype &&i < LLI_COUNT(parts); i++)
-        if (names(decltype, parts[i].part))
+        if (lli_decltype_has(decltype, parts[i].part))
             return parts[i].type;
     return LLI_ARROW_NULL;
 }

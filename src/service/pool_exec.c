@@ -114,7 +114,7 @@ ll_status ll_pool_exec(ll_pool *pool, const ll_sql *sql, const ll_submit *how,
     enum lli_kind kind = lli_classify(checked.text, size);
     enum lli_line line = lli_classify_reads(checked.text, size) ? LLI_LINE_READ : LLI_LINE_WRITE;
     uint64_t now = lli_now_ns();
-    ll_status grouped;
+    ll_status grouped = LL_OK;
     if (may_be_grouped(pool, &checked, kind, line) &&
         try_group(pool, &checked, now, how, ret_request, &grouped))
         return grouped;

@@ -45,7 +45,7 @@ def _first_use() -> None:
     """What is made once for the whole process is made before the first test takes stock."""
 
     if STAY is not None:
-        lib._core._stay(float(STAY))
+        lib._core._stay(float(STAY), float(STAY))
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:

@@ -10,6 +10,7 @@ import pytest
 BENCH = str(Path(__file__).resolve().parents[2] / "bench")
 sys.path.append(BENCH)
 
+import packaged  # noqa: E402, F401 - found by the line above
 from harness.child import Outcome  # noqa: E402 - found by the line above
 from harness.measure import percentile, shares  # noqa: E402
 from harness.path import inline_share, path_taken  # noqa: E402

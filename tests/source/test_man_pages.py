@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_function_and_type_has_a_page_that_names_it(folder: Path) -> None:
-    for header in headers.read(ROOT):
+    for header in [*headers.read(ROOT), *headers.adapters(ROOT)]:
         for d in header.declarations:
             if d.kind in ("macro", "constants") or not d.name.startswith("ll_"):
                 continue

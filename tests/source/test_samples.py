@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_samples  # noqa: E402
+
 EXAMPLES = ROOT / "examples" / "python"
 
 TINY = """\
@@ -146,6 +151,7 @@ no such table: book"; DROP TABLE book; --
 without books: FOREIGN KEY constraint failed
 0
 authors: 25
+{'title': 'The Warden'}
 we have that book - no such author
 """
 
@@ -169,7 +175,29 @@ ship {'purchase': 1}
 sum: 6
 """
 
+FUNCTIONS = """\
+[('emma',), ('lady-susan',), ('silas-marner',)]
+[(1815,)]
+[('Emma!',)]
+not authorized
+[(3,)]
+left: 0
+b'GIF89a' b'gif89a' 16
+CREATE TABLE book(title TEXT, year INT);
+CREATE TABLE image(id INTEGER PRIMARY KEY, data BLOB);
+"""
+
+ARROW = """\
+loaded 3
+['city', 'degrees'] {'city': [None, 'Rome'], 'degrees': [7.0, 12.25]}
+total 15.75
+row 0 (the first is 0), column 'degrees': 9007199254740993 is no double, which a column \
+declared REAL would make of it
+copied 3
+"""
+
 NEEDED = {
+    "arrow.py": "pyarrow",
     "stored_types.py": "looplite.adapters.aiosqlite",
     "tracing_otel.py": "opentelemetry.sdk",
     "trio_tasks.py": "trio",
@@ -189,6 +217,64 @@ def test_samples_of_all_pages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("```python\nx = 1\n```\n", "names no example"),
+        ("<!-- there.py -->\n```python\nx = 2\n```\n", "does not stand in there.py"),
+        ("<!-- nowhere.py -->\n```python\nx = 1\n```\n", "there is no nowhere.py"),
+        ("<!-- there.py -->\n```python\nx = 1\n```\n```sh\nls\n```\n", ""),
+    ],
+)
+def test_a_sample_that_nobody_runs_is_found(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_text(text)
+    (tmp_path / "there.py").write_text("x = 1\n")
+    done = run(str(ROOT / "tools" / "check_samples.py"), "--root", str(tmp_path))
+    assert (word in done.stdout, done.returncode) == (True, 1 if word else 0), done.stdout
+
+
+def test_what_pages_say_an_example_prints() -> None:
+    found = list(check_samples.outputs(ROOT))
+    assert found
+    for page, name, output in found:
+        done = run("-W", "error", str(ROOT / name))
+        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0), (page, name)
+
+
+def test_the_tests_of_the_tutorial(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    for file in ("conftest.py", "links.py", "test_links.py"):
+        shutil.copy(EXAMPLES / "tutorial" / file, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+
+
+def test_a_conversation_is_in_the_file(tmp_path: Path) -> None:
+    """That the next process goes on with it is tested by tests/python/adk."""
+    pytest.importorskip("google.adk")
+    path = tmp_path / "agents.db"
+    done = run(str(EXAMPLES / "adk_runner.py"), str(path), "Good morning", "Who am I?")
+    assert done.stdout == "You said: Good morning\nYou said: Good morning; Who am I?\n"
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM adk_events").fetchone() == (4,)
+    db.close()
+
+
+def test_the_functions_of_a_connection() -> None:
+    done = run("-W", "error", str(EXAMPLES / "functions.py"))
+    output = FUNCTIONS
+    if sys.version_info < (3, 11):
+        output = "".join(x for x in FUNCTIONS.splitlines(True) if "image" not in x and x[:1] != "b")
+    assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+@pytest.mark.parametrize(
     ("name", "output"),
     [
         ("tiny.py", TINY),
@@ -205,6 +291,7 @@ def test_samples_of_all_pages() -> None:
         ("crud.py", CRUD),
         ("fastapi_notes.py", NOTES),
         ("job_queue.py", JOBS),
+        ("arrow.py", ARROW),
     ],
     ids=[
         "tiny",
@@ -221,11 +308,12 @@ def test_samples_of_all_pages() -> None:
         "crud",
         "fastapi",
         "queue",
+        "arrow",
     ],
 )
 def test_program_prints_what_it_should(name: str, output: str) -> None:
-    if name in NEEDED:
-        pytest.importorskip(NEEDED[name])
+    for module in NEEDED.get(name, "").split():
+        pytest.importorskip(module)
     # What google-adk, where it is installed, warns of while it is imported is not ours.
     strict = () if name == "adk_store.py" else ("-W", "error")
     done = run(*strict, str(EXAMPLES / name))
@@ -234,6 +322,21 @@ def test_program_prints_what_it_should(name: str, output: str) -> None:
         assert (found, done.stderr, done.returncode) == (expected, "", 0)
     else:
         assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 38), reason="places in SQL are not told")
+def test_tour_of_the_command_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(EXAMPLES.parent / "shell" / "tour.sh")],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == (EXAMPLES.parent / "shell" / "tour.out").read_text()
 
 
 def test_tests_with_the_fixtures(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Helpers that people write by hand: opening, reading, writing, transactions, a small pool.
 
-They are functions of a connection, looplite's or one that is like aiosqlite's:
-``await insert(db, "book", {"title": "Emma"})``. Names of tables and columns are quoted, values are
-parameters, and rows are what the connection's `row_factory` makes of them. The page is
+They are functions of a connection, looplite's or one that is like aiosqlite's, or of a session of
+a pool: ``await insert(db, "book", {"title": "Emma"})``. Names of tables and columns are quoted,
+values are parameters, and rows are what the connection's `row_factory` makes of them. The page is
 docs/guide/crud.md.
 """
 

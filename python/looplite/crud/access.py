@@ -1,7 +1,8 @@
 """What the helpers ask of a connection, and what they share.
 
 They need no more than looplite's and aiosqlite's connections have in common, so both serve, and
-whatever wraps them. Rows are those of the connection: what its `row_factory` makes of them.
+whatever wraps them; sessions of a pool, which are no connections, have session.py. Rows are those
+of the connection: what its `row_factory` makes of them.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ Parameters: TypeAlias = "Sequence[Any] | Mapping[str, Any] | None"
 """For ``?`` a sequence, for ``:name`` a mapping."""
 
 
-class Database(Protocol):
-    """A connection: of looplite, of aiosqlite, or what is like them."""
+class Transactional(Protocol):
+    """What connections and sessions have in common."""
 
     @property
     def in_transaction(self) -> bool: ...
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
-    def executemany(self, sql: str, parameters: Any, /) -> Any: ...
     def commit(self) -> Awaitable[Any]: ...
     def rollback(self) -> Awaitable[Any]: ...
 
 
-D = TypeVar("D", bound=Database)
+class Database(Transactional, Protocol):
+    """A connection: of looplite, of aiosqlite, or what is like them."""
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any: ...
 
 
 def parameters(given: Parameters, what: str = "params") -> Sequence[Any] | Mapping[str, Any]:
@@ -43,7 +46,7 @@ def parameters(given: Parameters, what: str = "params") -> Sequence[Any] | Mappi
     return given
 
 
-def in_transaction(db: Database) -> bool:
+def in_transaction(db: Transactional) -> bool:
     """Whether a transaction is open; a closed connection has none."""
     try:
         return db.in_transaction
@@ -51,7 +54,7 @@ def in_transaction(db: Database) -> bool:
         return False
 
 
-def _is_open(db: Database) -> bool:
+def _is_open(db: Transactional) -> bool:
     try:
         db.in_transaction  # noqa: B018
     except (ValueError, sqlite3.ProgrammingError):
@@ -79,7 +82,7 @@ async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
     return await make()
 
 
-async def undo(db: Database) -> None:
+async def undo(db: Transactional) -> None:
     """Rolls back what is open, although its task is cancelled meanwhile.
 
     It does not ask first: a statement whose task was cancelled twice, or one of aiosqlite's whose

@@ -22,7 +22,8 @@ from contextvars import ContextVar
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from looplite.crud.access import D, Database, in_transaction, settle, undo, whole
+from looplite.crud.access import Database, in_transaction, settle, undo, whole
+from looplite.crud.session import H, is_session
 
 _numbers = itertools.count(1)
 
@@ -63,17 +64,26 @@ def _lock(db: Database) -> asyncio.Lock:
 
 @asynccontextmanager
 async def transaction(
-    db: D, mode: Literal["IMMEDIATE", "DEFERRED", "EXCLUSIVE"] = "IMMEDIATE"
-) -> AsyncIterator[D]:
+    db: H, mode: Literal["IMMEDIATE", "DEFERRED", "EXCLUSIVE"] = "IMMEDIATE"
+) -> AsyncIterator[H]:
     """A block whose writes are committed at its end, and undone by an exception or a cancellation.
 
     Blocks nest: an inner one that fails undoes what it did itself. It begins ``IMMEDIATE``, that is
     with the right to write, since a transaction that reads first and writes later fails when
     another one wrote meanwhile; ``DEFERRED`` is for reading several times from one state.
+
+    Of a session it is the session's own `transaction()`, which belongs to one task.
     """
     if mode not in ("IMMEDIATE", "DEFERRED", "EXCLUSIVE"):
         raise ValueError(f"mode must be IMMEDIATE, DEFERRED or EXCLUSIVE, not {mode!r}")
-    async with block(db, f"BEGIN {mode}", commit=True):
+    handle: Any = db  # a type checker loses what it is the same as
+    if is_session(handle):
+        async with handle.transaction(mode=mode):
+            yield db
+            if not handle.in_transaction and handle._failed is None:
+                raise _lost()
+        return
+    async with block(handle, f"BEGIN {mode}", commit=True):
         yield db
 
 

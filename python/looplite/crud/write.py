@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from looplite.crud import session
 from looplite.crud import sql as text
 from looplite.crud.access import (
-    Database,
     Parameters,
     commits_each,
     in_transaction,
@@ -22,11 +22,14 @@ from looplite.crud.access import (
     undo,
 )
 from looplite.crud.read import fetch_one, first_value
+from looplite.crud.session import Handle, is_session
 from looplite.crud.tx import block, transaction
 
 
-async def _run(db: Database, sql: str, params: Any) -> tuple[int | None, int]:
+async def _run(db: Handle, sql: str, params: Any) -> tuple[int | None, int]:
     """The rowid last inserted, and how many rows were changed."""
+    if is_session(db):
+        return await session.write(db, sql, params)
     async with db.execute(sql, params) as cursor:
         rows = 0
         if cursor.description is not None:  # RETURNING: it counts what was fetched
@@ -38,7 +41,7 @@ async def _run(db: Database, sql: str, params: Any) -> tuple[int | None, int]:
         return cursor.lastrowid, changed
 
 
-async def execute_write(db: Database, sql: str, params: Parameters = ()) -> int:
+async def execute_write(db: Handle, sql: str, params: Parameters = ()) -> int:
     """The rowid that an INSERT made (0 if it inserted nothing); else the number of rows changed.
 
     What changes no rows, as CREATE TABLE, gives -1, as `rowcount` does.
@@ -49,7 +52,7 @@ async def execute_write(db: Database, sql: str, params: Parameters = ()) -> int:
     return changed
 
 
-async def execute_many_write(db: Database, sql: str, params: Iterable[Any]) -> int:
+async def execute_many_write(db: Handle, sql: str, params: Iterable[Any]) -> int:
     """Runs a statement once for each set of parameters; the number of rows changed in all.
 
     If one fails, none of them counts.
@@ -58,6 +61,8 @@ async def execute_many_write(db: Database, sql: str, params: Iterable[Any]) -> i
         raise TypeError(
             f"params must be several sequences or mappings, not one {type(params).__name__}"
         )
+    if is_session(db):
+        return max(await session.write_many(db, sql, params), 0)
     commit = await commits_each(db)
     async with (
         block(db, "BEGIN IMMEDIATE", commit=commit),
@@ -66,7 +71,7 @@ async def execute_many_write(db: Database, sql: str, params: Iterable[Any]) -> i
         return max(int(cursor.rowcount), 0)
 
 
-async def apply_schema(db: Database, schema: str) -> None:
+async def apply_schema(db: Handle, schema: str) -> None:
     """Runs the statements of a script, all or none of them, and commits.
 
     PRAGMAs at its beginning run before the transaction begins, since some do nothing within one.
@@ -86,13 +91,16 @@ async def apply_schema(db: Database, schema: str) -> None:
                 await _statement(db, part)
 
 
-async def _statement(db: Database, sql: str) -> None:
+async def _statement(db: Handle, sql: str) -> None:
+    if is_session(db):
+        await session.run(db, sql, ())
+        return
     async with db.execute(sql) as cursor:
         if cursor.description is not None:
             await cursor.fetchall()
 
 
-async def _as_it_stands(db: Database, parts: list[str]) -> None:
+async def _as_it_stands(db: Handle, parts: list[str]) -> None:
     if in_transaction(db):
         raise ValueError(
             "the schema begins or ends transactions itself, and one is open on this connection"
@@ -117,7 +125,7 @@ def _data(data: Mapping[str, Any], what: str = "data") -> Mapping[str, Any]:
     return data
 
 
-async def insert(db: Database, table: str, data: Mapping[str, Any]) -> int:
+async def insert(db: Handle, table: str, data: Mapping[str, Any]) -> int:
     """Inserts a row; its rowid, which is its INTEGER PRIMARY KEY if it has one."""
     row = _data(data)
     rowid, _ = await _run(db, text.insert(table, tuple(row)), tuple(row.values()))
@@ -125,7 +133,7 @@ async def insert(db: Database, table: str, data: Mapping[str, Any]) -> int:
 
 
 async def upsert(
-    db: Database, table: str, data: Mapping[str, Any], conflict_cols: Sequence[str]
+    db: Handle, table: str, data: Mapping[str, Any], conflict_cols: Sequence[str]
 ) -> int | None:
     """Inserts a row, or updates the one that has the same values in `conflict_cols`.
 
@@ -174,7 +182,7 @@ def _value(row: Any) -> int:
 
 
 async def update(
-    db: Database,
+    db: Handle,
     table: str,
     data: Mapping[str, Any],
     where: str,
@@ -198,13 +206,13 @@ async def update(
     return (await _run(db, statement, values))[1]
 
 
-async def delete(db: Database, table: str, where: str, where_params: Parameters = ()) -> int:
+async def delete(db: Handle, table: str, where: str, where_params: Parameters = ()) -> int:
     """Deletes the rows for which `where` holds; their number."""
     params = parameters(where_params, "where_params")
     return (await _run(db, text.delete(table, where), params))[1]
 
 
-async def insert_many(db: Database, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
+async def insert_many(db: Handle, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Inserts rows, all or none; their number. All have the columns of the first one."""
     if isinstance(rows, (str, bytes, Mapping)):
         raise TypeError(f"rows must be several mappings, not one {type(rows).__name__}")

@@ -112,6 +112,7 @@ def _key(key: Any) -> Any:
 
 
 def _dumps_plain(value: Any) -> bytes:
+    """JSON of any value, as bytes; TypeError for what has none."""
     value = _without_nan(value)
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -128,6 +129,7 @@ def _with_msgspec() -> tuple[Callable[[Any], bytes], Callable[[str | bytes], Any
     refused = (ValueError, OverflowError)
 
     def dumps(value: Any) -> bytes:
+        """JSON of any value, as bytes; TypeError for what has none."""
         try:
             return encode(value)
         except refused:
@@ -154,6 +156,7 @@ def _with_orjson() -> tuple[Callable[[Any], bytes], Callable[[str | bytes], Any]
     options: int = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
 
     def dumps(value: Any) -> bytes:
+        """JSON of any value, as bytes; TypeError for what has none."""
         try:
             return encode(value, _plain, options)
         except (TypeError, ValueError):

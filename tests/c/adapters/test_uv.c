@@ -1,133 +1,129 @@
-/* The libuv adapter: callbacks come from the loop, detaching works everywhere, wrong arguments and a
- * loop that goes on or ends as its user says. */
+/* The libuv adapter: what every adapter promises (bridge.h), a loop that goes on or ends as its user says,
+ * wrong arguments. */
 #include "support/support.h"
 
 #include <looplite_uv.h>
 
-struct world {
+typedef struct host {
     uv_loop_t loop;
-    ll_uv *bridge;
-    ll_conn *conn;
-    size_t calls, errors;
-    int code;
-};
+    ll_uv *bridges[2];
+} host;
 
-static void failed(int code, void *user)
+#include "adapters/bridge.h"
+
+static void on_failure(int code, void *user)
 {
-    struct world *world = user;
-    world->errors++;
-    world->code = code;
+    T_CHECK(user == bridge_told.host);
+    T_CHECK(code < 0);
+    bridge_failed();
 }
 
-static void attach(t_env *t, struct world *world)
+static void host_init(host *self)
 {
-    memset(world, 0, sizeof *world);
-    T_CHECK(uv_loop_init(&world->loop) == 0);
-    T_CHECK(ll_uv_attach(&world->loop, t->engine, failed, world, &world->bridge) == 0);
-    T_CHECK(uv_is_active(ll_uv_handle(world->bridge)));
+    memset(self, 0, sizeof *self);
+    T_CHECK(uv_loop_init(&self->loop) == 0);
 }
 
-static void end(struct world *world)
+static void host_done(host *self)
 {
-    uv_run(&world->loop, UV_RUN_NOWAIT);
-    T_CHECK(uv_loop_close(&world->loop) == 0); /* nothing is left on it */
-    T_CHECK(world->errors == 0);
+    uv_run(&self->loop, UV_RUN_NOWAIT);
+    T_CHECK(uv_loop_close(&self->loop) == 0); /* nothing is left on it */
 }
 
-static void close_done(ll_request *request, void *user)
+static bool host_attach(host *self, ll_engine *engine, int which)
 {
-    struct world *world = user;
+    if (ll_uv_attach(&self->loop, engine, on_failure, self, &self->bridges[which]) != 0)
+        return false;
+    T_CHECK(uv_is_active(ll_uv_handle(self->bridges[which])));
+    return true;
+}
+
+static void host_detach(host *self, int which)
+{
+    ll_uv_detach(self->bridges[which]);
+    self->bridges[which] = NULL;
+}
+
+static void host_step(host *self)
+{
+    uv_run(&self->loop, UV_RUN_ONCE);
+}
+
+static void host_poll(host *self)
+{
+    uv_run(&self->loop, UV_RUN_NOWAIT);
+}
+
+static void host_forked(host *self)
+{
+    T_CHECK(uv_loop_fork(&self->loop) == 0);
+}
+
+static void detach(ll_request *request, void *user)
+{
     T_CHECK(ll_request_status(request) == LL_OK);
-    world->calls++;
-    ll_uv_detach(world->bridge); /* inside a callback: the loop ends by itself */
+    host_detach(user, 0);
 }
 
-static void query_done(ll_request *request, void *user)
-{
-    struct world *world = user;
-    T_CHECK(ll_request_status(request) == LL_OK);
-    world->calls++;
-    T_CHECK(ll_conn_close(world->conn, &(ll_submit){.done = close_done, .user = world}, NULL) ==
-            LL_PENDING);
-}
-
-static void open_done(ll_request *request, void *user)
-{
-    struct world *world = user;
-    T_CHECK(ll_request_status(request) == LL_OK);
-    world->calls++;
-    ll_request *query = NULL;
-    ll_status status = ll_query(world->conn, "SELECT 5", NULL, 0,
-                                &(ll_submit){.done = query_done, .user = world}, &query);
-    T_CHECK(status >= 0);
-    if (status == LL_OK)
-        query_done(query, world);
-    ll_request_unref(query);
-}
-
-static void callbacks_come_from_the_loop(void **state)
+static void the_loop_ends_with_the_bridge(void **state)
 {
     t_env *t = *state;
-    struct world world;
-    attach(t, &world);
-    T_CHECK(ll_conn_open(t->engine, t_path(t, "a.db"), NULL,
-                         &(ll_submit){.done = open_done, .user = &world}, &world.conn,
-                         NULL) == LL_PENDING);
-    T_CHECK(uv_run(&world.loop, UV_RUN_DEFAULT) == 0);
-    T_CHECK(world.calls == 3);
-    ll_conn_unref(world.conn);
-    end(&world);
+    host self;
+    bridge_begin(&self);
+    ll_conn *conn = t_open(t, "a.db");
+    T_CHECK(host_attach(&self, t->engine, 0));
+    ll_submit how = {.done = detach, .user = &self, .flags = LL_SUBMIT_NO_INLINE};
+    T_EQUAL(ll_query(conn, "SELECT 1", NULL, 0, &how, NULL), LL_PENDING);
+    T_EQUAL(uv_run(&self.loop, UV_RUN_DEFAULT), 0);
+    T_CHECK(self.bridges[0] == NULL);
+    bridge_end(&self);
+    t_close(conn);
 }
 
 static void an_unreferenced_bridge_keeps_nobody(void **state)
 {
     t_env *t = *state;
-    struct world world;
-    attach(t, &world);
-    uv_unref(ll_uv_handle(world.bridge));
-    T_CHECK(uv_run(&world.loop, UV_RUN_DEFAULT) == 0); /* returns */
-    ll_uv_detach(world.bridge);
+    host self;
+    bridge_begin(&self);
+    T_CHECK(host_attach(&self, t->engine, 0));
+    uv_unref(ll_uv_handle(self.bridges[0]));
+    T_CHECK(uv_run(&self.loop, UV_RUN_DEFAULT) == 0); /* returns */
+    host_detach(&self, 0);
     ll_uv_detach(NULL);
-    end(&world);
+    bridge_end(&self);
 }
 
-static void attached_again(void **state)
+static int attach_in_child(void *arg)
 {
-    t_env *t = *state;
-    for (int i = 0; i < 3; i++) {
-        struct world world;
-        attach(t, &world);
-        ll_conn *conn = NULL;
-        T_CHECK(ll_conn_open(t->engine, ":memory:", NULL,
-                             &(ll_submit){.done = t_count, .user = &world.calls}, &conn,
-                             NULL) == LL_PENDING);
-        while (world.calls == 0)
-            uv_run(&world.loop, UV_RUN_ONCE);
-        ll_uv_detach(world.bridge);
-        end(&world);
-        t_close(conn);
-    }
+    uv_loop_t loop;
+    ll_uv *bridge = NULL;
+    T_CHILD(uv_loop_init(&loop) == 0);
+    T_CHILD(ll_uv_attach(&loop, arg, NULL, NULL, &bridge) == UV_EINVAL);
+    T_CHILD(bridge == NULL);
+    T_CHILD(uv_loop_close(&loop) == 0);
+    return 0;
 }
 
 static void wrong_arguments(void **state)
 {
     t_env *t = *state;
-    uv_loop_t loop;
+    host self;
+    bridge_begin(&self);
     ll_uv *bridge = NULL;
-    T_CHECK(uv_loop_init(&loop) == 0);
     T_CHECK(ll_uv_attach(NULL, t->engine, NULL, NULL, &bridge) == UV_EINVAL);
-    T_CHECK(ll_uv_attach(&loop, NULL, NULL, NULL, &bridge) == UV_EINVAL);
-    T_CHECK(ll_uv_attach(&loop, t->engine, NULL, NULL, NULL) == UV_EINVAL);
+    T_CHECK(ll_uv_attach(&self.loop, NULL, NULL, NULL, &bridge) == UV_EINVAL);
+    T_CHECK(ll_uv_attach(&self.loop, t->engine, NULL, NULL, NULL) == UV_EINVAL);
     T_CHECK(bridge == NULL);
-    T_CHECK(uv_loop_close(&loop) == 0);
+    t_in_child(attach_in_child, t->engine);
+    bridge_end(&self);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(callbacks_come_from_the_loop),
+        BRIDGE_TESTS,
+        T_TEST(the_loop_ends_with_the_bridge),
         T_TEST(an_unreferenced_bridge_keeps_nobody),
-        T_TEST(attached_again),
         T_TEST(wrong_arguments),
     };
     return T_RUN(tests);

@@ -45,6 +45,9 @@ static void first_words(void **state)
         {"pragma busy_timeout_x", LLI_KIND_PRAGMA},
         {"pragma", LLI_KIND_PRAGMA},
         {"create table t(x)", LLI_KIND_OTHER},
+        {" \v\v begin", LLI_KIND_BEGIN}, /* white space, behind some */
+        {"\n\v", LLI_KIND_EMPTY},
+        {"\vbegin", LLI_KIND_OTHER}, /* an error */
     };
     for (size_t i = 0; i < LLI_COUNT(cases); i++) {
         enum lli_kind kind = lli_classify(cases[i].sql, strlen(cases[i].sql));
@@ -68,6 +71,7 @@ static void reads_no_further_than_told(void **state)
         free(copy);
     }
     T_CHECK(lli_classify("SELECT", 3) == LLI_KIND_OTHER);
+    T_CHECK(lli_classify_own(" \vBEGIN", 7) != NULL);
 }
 
 int main(void)

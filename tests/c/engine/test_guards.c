@@ -255,6 +255,7 @@ enum {
 
 static void large_parameters(void **state)
 {
+    T_NEEDS(T_HAS_ARROWS);
     static const char *const texts[] = {"SELECT length(?1)", "SELECT upper(?1) IS NULL",
                                         "SELECT ?1 -> '$.a'", "SELECT x FROM t WHERE id = ?1"};
     t_env *t = *state;
@@ -284,6 +285,7 @@ static void large_parameters(void **state)
  * looked at; here it says that the time is over. */
 static void large_values_of_the_file(void **state)
 {
+    T_NEEDS(T_HAS_ARROWS);
     static const char *const texts[] = {"SELECT x -> '$.a' FROM t WHERE id = 2000",
                                         "SELECT length(upper(x)) FROM t WHERE id = 2000",
                                         "SELECT x = x || 'x' FROM t WHERE id = 2000"};

@@ -213,6 +213,7 @@ static void what_goes_wrong_is_told_by_a_request(void **state)
 
 static void what_only_a_request_can_do(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     struct lender l;
     begin(&l, *state, true);
     ll_stmt *stmt = prepare(&l, "SELECT x FROM t WHERE id = ?");

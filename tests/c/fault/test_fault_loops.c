@@ -382,8 +382,8 @@ static void told_truly(ll_outcome outcome, const char *path, const char *when, u
                outcome == LL_APPLIED ? "applied" : "not applied", when, there ? "" : " not");
 }
 
-/* One commit whose nth VFS call fails; false: there is no nth. `how`: as text, by ll_txn_commit(), or in a
- * script. */
+/* One commit whose nth VFS call fails; false: there is no nth. `how`: by ll_txn_commit(), as text, in a script, or the
+ * one that ends an executemany that is atomic, or a single statement. */
 static bool commit_failing(t_env *t, bool wal, int how, unsigned long nth)
 {
     static const char *const wal_pragmas[] = {"journal_mode=WAL", "synchronous=FULL", NULL};
@@ -393,14 +393,25 @@ static bool commit_failing(t_env *t, bool wal, int how, unsigned long nth)
     const char *path = t_path(t, "commit"), *image = t_path(t, "image");
     ll_conn *conn = t_open_with(t->engine, path, &options);
     t_exec(conn, "CREATE TABLE t(x)");
-    t_exec(conn, "BEGIN IMMEDIATE");
-    t_exec(conn, "INSERT INTO t VALUES(1)");
+    if (how < 3) {
+        t_exec(conn, "BEGIN IMMEDIATE");
+        t_exec(conn, "INSERT INTO t VALUES(1)");
+    }
     ll_request *request = NULL;
+    ll_value value = ll_integer(1);
+    ll_many many = {.text = "INSERT INTO t VALUES(?)",
+                    .size = LL_NUL_TERMINATED,
+                    .values = &value,
+                    .rows = 1,
+                    .width = 1,
+                    .atomic = true};
     lli_fault_arm(LLI_FAULT_VFS, nth);
     ll_status status = how == 0 ? ll_txn_commit(conn, NULL, &request)
-                     : how == 1
-                         ? ll_exec(conn, "COMMIT", NULL, 0, NULL, &request)
-                         : ll_script(conn, "COMMIT", LL_NUL_TERMINATED, false, NULL, &request);
+                     : how == 1 ? ll_exec(conn, "COMMIT", NULL, 0, NULL, &request)
+                     : how == 2
+                         ? ll_script(conn, "COMMIT", LL_NUL_TERMINATED, false, NULL, &request)
+                     : how == 3 ? ll_exec_many(conn, &many, NULL, &request)
+                                : ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0, NULL, &request);
     status = t_end(status, request);
     bool fired = lli_fault_fired();
     lli_fault_disarm();
@@ -428,7 +439,7 @@ static void commits_that_meet_an_error_tell_the_truth(void **state)
 {
     t_env *t = *state;
     for (int wal = 0; wal < 2; wal++) {
-        for (int how = 0; how < 3; how++) {
+        for (int how = 0; how < 5; how++) {
             unsigned long nth = 1;
             while (commit_failing(t, wal == 1, how, nth))
                 nth++;

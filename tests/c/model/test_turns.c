@@ -358,6 +358,7 @@ static void finish(struct model *m)
     T_CHECK(stats.retry_hits <= stats.retries);
     for (unsigned c = 0; c < CONNS; c++) {
         T_CHECK(t_state(m->conns[c]).idle && !t_state(m->conns[c]).in_transaction);
+        T_CHECK(!lli_snapshot_held(&m->conns[c]->db.snapshot)); /* its turn is over */
         ll_conn_unref(m->conns[c]);
     }
     lli_step_free(&m->step);

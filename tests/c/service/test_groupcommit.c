@@ -379,6 +379,7 @@ static void immediate_constraints(void **state)
 
 static void rows_come_behind_the_commit(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     struct group g;
     t_env *t = *state;
     group_begin(&g, t, plain, true);
@@ -405,6 +406,7 @@ static void rows_come_behind_the_commit(void **state)
 
 static void too_many_rows_are_not_held_for_others(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     struct group g;
     t_env *t = *state;
     ll_open_options options = {.pragmas = group_wal};

@@ -268,6 +268,7 @@ static void a_home_keeps_its_order(void **state)
 /* Statements of nobody run in the order of submission, grouped or not. */
 static void without_a_home(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     static const char *const texts[] = {
         "INSERT INTO t VALUES(1)",
         "INSERT INTO t VALUES(2)",

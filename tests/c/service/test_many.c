@@ -241,7 +241,7 @@ static void several_statements_and_bad_text(void **state)
     many.text = "SELEC";
     request = run(conn, &many);
     t_is(request, LL_ESQL, LL_NOT_APPLIED);
-    T_CHECK(ll_request_error(request)->sql_offset == 0);
+    T_EQUAL(ll_request_error(request)->sql_offset, t_has(T_HAS_ARROWS) ? 0 : -1);
     ll_request_unref(request);
     t_close(conn);
 }

@@ -426,7 +426,7 @@ static void random_schedules(void **state)
     uint64_t count = more ? strtoull(more, NULL, 10) : only ? 1 : getenv("LL_TEST_SLOW") ? 10 : 60;
     for (uint64_t seed = first; seed < first + count; seed++) {
         printf("seed %llu\n", (unsigned long long)seed);
-        history(*state, seed, seed % 3 == 0);
+        history(*state, seed, seed % 3 == 0 && t_has(T_HAS_MEMDB));
     }
 }
 

@@ -22,6 +22,7 @@ static ll_pool *make(t_env *t, ll_pool_options options)
 
 static void many_share_transactions(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     enum {
         TASKS = 100
     };

@@ -86,7 +86,8 @@ static void an_error_midway(void **state)
     t_is(request, LL_ESQL, LL_UNKNOWN);
     T_CHECK(ll_request_progress(request) == 1);
     /* the place counts from the start of the whole text */
-    T_EQUAL(ll_request_error(request)->sql_offset, strstr(bad, "SELEC") - bad);
+    T_EQUAL(ll_request_error(request)->sql_offset,
+            t_has(T_HAS_ARROWS) ? strstr(bad, "SELEC") - bad : -1);
     ll_request_unref(request);
 
     request = run(conn, "SELEC 1; INSERT INTO t VALUES(7)", false);

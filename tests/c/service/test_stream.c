@@ -526,6 +526,7 @@ static void an_error_at_the_start(void **state)
 
 static void a_statement_that_writes_runs_to_its_end(void **state)
 {
+    T_NEEDS(T_HAS_RETURNING);
     t_env *t = *state;
     ll_conn *conn = t_open(t, "a.db");
     t_exec(conn, "CREATE TABLE t(x)");

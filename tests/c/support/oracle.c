@@ -2,6 +2,8 @@
  * declared types, each value to the bit, changes, rowid, and of an error its code, text and place. */
 #include "support.h"
 
+#include <dlfcn.h>
+
 /* Goes on after a difference, so that one run tells all of them; t_compared() fails the test. */
 static size_t differences;
 
@@ -65,12 +67,22 @@ static void compare_value(const ll_value *value, sqlite3_stmt *stmt, int column,
         DIFFERS("column %d has a size: %s", column, sql);
 }
 
+/* sqlite3_error_offset(), which an older SQLite has not: then nobody knows the place. */
+static int place_of_error(sqlite3 *db)
+{
+    union {
+        void *object;
+        int (*function)(sqlite3 *);
+    } offset = {.object = dlsym(RTLD_DEFAULT, "sqlite3_error_offset")};
+    return offset.object ? offset.function(db) : -1;
+}
+
 static void compare_error(const ll_request *request, sqlite3 *db, const char *sql, const char *file,
                           int line)
 {
     const ll_error *error = ll_request_error(request);
     int code = sqlite3_extended_errcode(db);
-    int offset = sqlite3_error_offset(db);
+    int offset = place_of_error(db);
     if (error->status != LL_ESQL && error->status != LL_EBUSY)
         DIFFERS("status %s instead of error %d (%s): %s", ll_status_name(error->status), code,
                 sqlite3_errmsg(db), sql);

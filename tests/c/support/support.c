@@ -18,6 +18,7 @@ static pthread_t test_thread;
 static const char *running = "(no test)";
 static bool failed;     /* this test */
 static bool any_failed; /* one of this program: its objects may live on */
+static bool is_child;   /* t_failing_ends_the_process() */
 
 /* ---- failing ---- */
 
@@ -28,6 +29,10 @@ void t_fail(const char *file, int line, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (is_child) {
+        fprintf(stderr, "%s:%d: %s\n", file, line, text);
+        abort();
+    }
     if (pthread_equal(pthread_self(), test_thread)) {
         failed = any_failed = true;
         print_error("%s\n", text);
@@ -35,6 +40,11 @@ void t_fail(const char *file, int line, const char *format, ...)
     }
     fprintf(stderr, "%s:%d: %s, on another thread: %s\n", file, line, running, text);
     abort();
+}
+
+void t_failing_ends_the_process(void)
+{
+    is_child = true;
 }
 
 void t_equal_(long long got, long long expected, const char *what, const char *file, int line)
@@ -74,6 +84,8 @@ void t_watchdog(void)
 const char *t_group(const char *file)
 {
     static char name[64];
+    if (!file)
+        return name;
     const char *base = strrchr(file, '/');
     base = base ? base + 1 : file;
     size_t size = strcspn(base, ".");
@@ -288,6 +300,11 @@ char *t_printf(t_env *t, const char *format, ...)
 const char *t_path(t_env *t, const char *name)
 {
     return t_printf(t, "%s/%s", t->dir, name);
+}
+
+bool t_has(int version)
+{
+    return sqlite3_libversion_number() >= version;
 }
 
 sqlite3 *t_raw_open(const char *path)

@@ -52,8 +52,11 @@ int t_teardown(void **state);
 #define T_TEST(f)    cmocka_unit_test_prestate_setup_teardown(f, t_setup, t_teardown, (char[]){#f})
 #define T_RUN(tests) cmocka_run_group_tests_name(t_group(__FILE__), tests, NULL, NULL)
 
-/* The group's name: the file's without folders and ending. Prepares the process, too. */
+/* The group's name: the file's without folders and ending. Prepares the process, too. NULL: what it was. */
 const char *t_group(const char *file);
+
+/* From now on a failure prints what it is and ends the process, which is a child. */
+void t_failing_ends_the_process(void);
 
 /* Fails the test, with words. */
 void t_fail(const char *file, int line, const char *format, ...)
@@ -63,6 +66,20 @@ void t_fail(const char *file, int line, const char *format, ...)
     do {                                                          \
         if (!(condition))                                         \
             t_fail(__FILE__, __LINE__, "not so: %s", #condition); \
+    } while (0)
+
+/* Leaves the test out where SQLite is older than what it is about (sqlite3_libversion_number()). */
+enum {
+    T_HAS_RETURNING = 3035000, /* and ON CONFLICT DO UPDATE without a target */
+    T_HAS_MEMDB = 3036000,     /* databases in memory that are shared through the VFS memdb */
+    T_HAS_ARROWS = 3038000,    /* -> and ->>; the place of an error in the text */
+    T_HAS_DB_NAME = 3039000    /* sqlite3_db_name(): closing inside the call */
+};
+bool t_has(int version);
+#define T_NEEDS(version)     \
+    do {                     \
+        if (!t_has(version)) \
+            skip();          \
     } while (0)
 
 /* The same for two integers and for two texts, saying both. */

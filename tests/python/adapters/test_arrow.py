@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -178,21 +179,31 @@ def test_generated_tables(path: Path, columns: list[tuple[str, list[Any]]], coun
 
 
 def test_a_long_result(path: Path) -> None:
+    """All types, NULLs, columns whose last value decides; LL_TEST_ROWS=1000000: the long form."""
+    count = int(os.environ.get("LL_TEST_ROWS", "100000"))
+    declared = ["INTEGER", "TEXT", "REAL", "", "BLOB", "", ""]
     with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE t(id INTEGER, word TEXT, part REAL, odd)")
+        db.execute("CREATE TABLE t(id INTEGER, word TEXT, part REAL, odd, raw BLOB, wide, empty)")
         db.executemany(
-            "INSERT INTO t VALUES(?, ?, ?, ?)",
+            "INSERT INTO t VALUES(?, ?, ?, ?, ?, ?, NULL)",
             (
-                (i, f"word {i}" if i % 7 else None, i / 3, "last" if i == 99_999 else i)
-                for i in range(100_000)
+                (
+                    i,
+                    f"word {i}" if i % 7 else None,
+                    i / 3,
+                    "last" if i == count - 1 else i,
+                    i.to_bytes(4, "big") if i % 5 else None,
+                    i + 0.5 if i == count - 1 else i,
+                )
+                for i in range(count)
             ),
         )
         db.commit()
         rows = db.execute("SELECT * FROM t ORDER BY rowid").fetchall()
     table = on(path, lambda session: session.select_to_arrow("SELECT * FROM t ORDER BY rowid"))
-    assert table.column_names == ["id", "word", "part", "odd"]
+    assert table.column_names == ["id", "word", "part", "odd", "raw", "wide", "empty"]
     assert table.column("id").num_chunks > 1
-    same_table(table, ["INTEGER", "TEXT", "REAL", ""], rows)
+    same_table(table, declared, rows)
 
 
 # ---- the ways to ask -----------------------------------------------------------------------------

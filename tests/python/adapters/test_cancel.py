@@ -24,9 +24,9 @@ Run = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _no_staying() -> Iterator[None]:
     """No call stays for its answer for a moment: each is a suspension."""
-    before = _core._stay(0)
+    before = _core._stay(0, 0)
     yield
-    _core._stay(before)
+    _core._stay(*before)
 
 
 Scenario = Callable[[AiosqliteConfig, list[str]], Awaitable[Any]]

@@ -29,6 +29,7 @@ from looplite.exceptions import (
 from support import ENDLESS, SCRIPT_SECONDS
 from support.locks import rows as rows_of
 from support.locks import write_lock
+from support.loops import run_on
 
 Run = Callable[..., Any]
 
@@ -502,3 +503,34 @@ if asyncio.run(main()):
     assert "ProgrammingError" in done.stdout, done
     assert "fork" in done.stdout
     assert done.stdout.endswith("1\n"), done
+
+
+def test_the_loop_watches_as_long_as_a_pool_is_open(tmp_path: Path) -> None:
+    """Its statements do not register the descriptor anew each time."""
+
+    async def main() -> list[str]:
+        loop: Any = asyncio.get_running_loop()
+        told: list[str] = []
+
+        def counted(name: str) -> None:
+            plain = getattr(loop, name)
+
+            def call(*args: Any) -> Any:
+                told.append(name)
+                return plain(*args)
+
+            setattr(loop, name, call)
+
+        counted("add_reader")
+        counted("remove_reader")
+        config = AiosqliteConfig(connection_config={"database": tmp_path / "a.db"})
+        async with config.provide_session() as session:
+            await session.execute("CREATE TABLE t(x)")
+            for n in range(20):
+                await session.execute("INSERT INTO t VALUES (?)", n)
+                await asyncio.sleep(0)
+        assert told == ["add_reader"]
+        await config.close_pool()
+        return told
+
+    assert run_on(asyncio.SelectorEventLoop, main) == ["add_reader", "remove_reader"]

@@ -112,3 +112,88 @@ def test_where_writes_cannot_be_shared(tmp_path: Path, settings: dict[str, Any])
         db.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "name", ['x"; DROP TABLE victim; --', "x'); DELETE FROM victim; --", "main.x"]
+)
+@pytest.mark.parametrize(
+    "key", ["session_table", "events_table", "app_state_table", "user_state_table"]
+)
+def test_a_name_is_a_name_whatever_it_contains(tmp_path: Path, key: str, name: str) -> None:
+    async def main() -> None:
+        path = tmp_path / "a.db"
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE victim(x)")
+            db.execute("INSERT INTO victim VALUES (1)")
+        db.close()
+        config = AiosqliteConfig(
+            connection_config={"database": path}, extension_config={"adk": {key: name}}
+        )
+        store = AiosqliteADKStore(config)
+        await store.create_tables()
+        await store.create_session("s1", "app", "ann", {"n": 1})
+        await store.append_event(an_event("e1"))
+        await store.upsert_app_state("app", {"a": 1})
+        await store.upsert_user_state("app", "ann", {"u": 1})
+        service = SQLSpecSessionService(store)
+        (listed,) = (await service.list_sessions(app_name="app", user_id="ann")).sessions
+        assert listed.id == "s1"
+        await store.update_session_state("s1", {"n": 2})
+        await store.delete_session("s1")
+        assert await store.get_events("s1") == []
+        await config.close_pool()
+        with sqlite3.connect(path) as db:
+            assert db.execute("SELECT x FROM victim").fetchall() == [(1,)]
+            assert name in [row[0] for row in db.execute("SELECT name FROM sqlite_master")]
+        db.close()
+
+    asyncio.run(main())
+
+
+def test_tables_are_created_all_or_none(tmp_path: Path) -> None:
+    async def main() -> None:
+        config = AiosqliteConfig(
+            connection_config={"database": tmp_path / "a.db"},
+            extension_config={"adk": {"events_table": "sqlite_mine"}},
+        )
+        with pytest.raises(sqlite3.OperationalError, match="reserved"):
+            await AiosqliteADKStore(config).create_tables()
+        await config.close_pool()
+        with sqlite3.connect(tmp_path / "a.db") as db:
+            assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+        db.close()
+
+    asyncio.run(main())
+
+
+def test_tables_are_created_by_many_at_a_time(tmp_path: Path) -> None:
+    """As by the workers of a server that all start at once: the owner's column is added once."""
+
+    async def main() -> None:
+        with sqlite3.connect(tmp_path / "a.db") as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        db.close()
+        configs = [
+            AiosqliteConfig(
+                connection_config={"database": tmp_path / "a.db"},
+                extension_config={
+                    "adk": {"owner_id_column": "account INTEGER"} if with_owner else {}
+                },
+            )
+            for with_owner in (False, True, True, True, True, True)
+        ]
+        await AiosqliteADKStore(configs[0]).create_tables()
+        await asyncio.gather(*(AiosqliteADKStore(one).create_tables() for one in configs))
+        await AiosqliteADKStore(configs[1]).create_session("s1", "app", "ann", {}, 7)
+        for one in configs:
+            await one.close_pool()
+
+    asyncio.run(main())
+
+
+def test_a_name_that_is_none_is_named() -> None:
+    for key in ("session_table", "events_table", "app_state_table", "user_state_table"):
+        config = AiosqliteConfig(extension_config={"adk": {key: "a\0b"}})
+        with pytest.raises(ValueError, match=f"{key} has a null character"):
+            AiosqliteADKStore(config)

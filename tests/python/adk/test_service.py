@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import pickle
@@ -359,6 +360,60 @@ def test_actions_as_json(tmp_path: Path, actions: bytes) -> None:
         assert event.id == "e1"
 
     run((tmp_path / "a.db", {}), body)
+
+
+@needs_adk
+def test_a_cancelled_append_is_whole_or_absent(tmp_path: Path) -> None:
+    """At whatever turn of the loop it is cancelled; nothing stays open or leased."""
+
+    async def main() -> None:
+        from looplite.adapters.aiosqlite import AiosqliteConfig
+
+        config = AiosqliteConfig(
+            connection_config={
+                "database": tmp_path / "a.db",
+                "pool_size": 1,
+                "connect_timeout": 9.0,
+            }
+        )
+        store = AiosqliteADKStore(config)
+        await store.create_tables()
+        service = SQLSpecSessionService(store)
+        await service.create_session(**KEY, session_id="s1")
+        cancelled = 0
+        for turns in range(60):
+            session = await service.get_session(**KEY, session_id="s1")
+            before = len(session.events)
+            delta = {"n": turns, "app:n": turns, "user:n": turns}
+            event = an_event(actions=EventActions(state_delta=delta))
+            task = asyncio.ensure_future(service.append_event(session, event))
+            for _ in range(turns % 20):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            cancelled += task.cancelled()
+            assert config.stats()["leased"] == 0
+            got = await service.get_session(**KEY, session_id="s1")
+            stored = len(got.events) == before + 1
+            assert stored or len(got.events) == before
+            assert stored or task.cancelled()
+            assert (got.last_update_time > session.last_update_time) is (
+                stored and task.cancelled()
+            )
+            assert (got.state == delta) is stored
+            reading = asyncio.ensure_future(service.get_session(**KEY, session_id="s1"))
+            for _ in range(turns % 7):
+                await asyncio.sleep(0)
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+            assert config.stats()["leased"] == 0
+        assert cancelled
+        await service.append_event(got, an_event())
+        await config.close_pool()
+
+    asyncio.run(main())
 
 
 # ---- SQLSpec itself ------------------------------------------------------------------------------

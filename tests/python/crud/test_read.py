@@ -174,6 +174,6 @@ def test_stream_begins_with_its_first_row() -> None:
             with pytest.raises(ValueError, match="at least 1, not 0"):
                 stream(db, "SELECT 1", batch_size=0)
             with pytest.raises(TypeError, match="must be an int, not str"):
-                stream(db, "SELECT 1", batch_size="2")  # type: ignore[arg-type]
+                stream(db, "SELECT 1", batch_size="2")  # type: ignore[call-overload]
 
     asyncio.run(main())

@@ -162,9 +162,9 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
 
 def test_usage(tmp_path: Path) -> None:
-    found = python(tmp_path, "-m", "looplite")
-    assert found.returncode == 2
-    assert "usage: python -m looplite" in found.stderr
+    found = python(tmp_path, "-m", "looplite", "--help")
+    assert found.returncode == 0
+    assert "usage: python -m looplite" in found.stdout
     found = python(tmp_path, "-m", "looplite", "run")
     assert found.returncode == 2
     assert "target" in found.stderr

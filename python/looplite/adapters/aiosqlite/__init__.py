@@ -12,6 +12,7 @@ from looplite.adapters.aiosqlite._settings import (
 )
 from looplite.adapters.aiosqlite.config import AiosqliteConfig
 from looplite.adapters.aiosqlite.driver import AiosqliteDriver
+from looplite.adapters.aiosqlite.load import StorageBridgeJob
 from looplite.adapters.aiosqlite.result import SQLResult
 from looplite.adapters.aiosqlite.stream import RowStream
 
@@ -28,4 +29,5 @@ __all__ = [
     "AiosqliteWindowFunctionConfig",
     "RowStream",
     "SQLResult",
+    "StorageBridgeJob",
 ]

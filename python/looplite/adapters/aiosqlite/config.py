@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 
 
 class AiosqliteConfig:
-    """The configuration of a database; `docs/guide/pool.md` says what each key does.
+    """The configuration of a database, its pool, and where sessions come from.
 
-    `pool_config` is another name of `connection_config`, `pool_instance` of `connection_instance`.
+    `connection_config` has the database, how it is opened, and the pool's size and times (in
+    seconds); `driver_features` how values are stored and read, functions, group commit;
+    `extension_config` the settings of extensions, by their names. docs/guide/pool.md says what each
+    key does. A key that does not exist, and a value of the wrong type, is an
+    ImproperConfigurationError here. `pool_config` is another name of `connection_config`.
+
+    Making one opens nothing: the pool is made by the first session, and may be used from several
+    loops and threads. ``await config.close_pool()`` ends it.
     """
 
     driver_type: ClassVar[type[AiosqliteDriver]] = AiosqliteDriver
@@ -91,7 +98,11 @@ class AiosqliteConfig:
         return pool
 
     async def close_pool(self) -> None:
-        """Closes the pool, if there is one; the next session makes another one."""
+        """Closes the pool, if there is one; the next session makes another one.
+
+        Who waits for a connection gets PoolClosedError. Connections that are out may be used until
+        they are given back, and this waits for them.
+        """
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -99,7 +110,7 @@ class AiosqliteConfig:
     provide_pool = create_pool
 
     def stats(self) -> dict[str, Any]:
-        """What the pool counts; empty while there is none."""
+        """What the pool counts, as a dict of numbers and texts; empty while there is none."""
         return {} if self._pool is None else self._pool.stats()
 
     async def _acquire(self, pool: Pool, label: str) -> Lease:
@@ -116,17 +127,25 @@ class AiosqliteConfig:
         return lease
 
     async def create_connection(self) -> Connection:
-        """A connection outside of the pool, which its caller closes."""
+        """A connection outside of the pool, opened as those of the pool; its caller closes it."""
         return await _connect.alone(self)
 
     # ---- sessions -------------------------------------------------------------------------------
 
     def provide_session(self) -> SessionContext:
-        """A session, for `async with`. Rolls back at its end what was not committed."""
+        """A session: ``async with config.provide_session() as session``.
+
+        Takes no connection yet. Its end rolls back a transaction that is open, with a
+        DroppedWritesWarning if something was written in it.
+        """
         return SessionContext(self)
 
     def provide_connection(self) -> ConnectionContext:
-        """A connection for its caller alone, for `async with`."""
+        """A connection for its caller alone: ``async with config.provide_connection() as conn``.
+
+        Waits in line for up to `connect_timeout` seconds, then PoolExhaustedError. It is made as it
+        was before it is given to the next one, and is closed for whoever keeps it.
+        """
         return ConnectionContext(self)
 
 

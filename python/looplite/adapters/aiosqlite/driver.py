@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from looplite._core import Fetched
+from looplite.adapters.aiosqlite import load as _load
 from looplite.adapters.aiosqlite import transaction as _transaction
 from looplite.adapters.aiosqlite._connect import types_of
 from looplite.adapters.aiosqlite._settings import feature_settings
@@ -57,6 +58,7 @@ from looplite.exceptions import (
 if TYPE_CHECKING:
     from looplite._core import Connection, Lease
     from looplite.adapters.aiosqlite.config import AiosqliteConfig
+    from looplite.adapters.aiosqlite.load import StorageBridgeJob
 
 T = TypeVar("T")
 
@@ -100,7 +102,20 @@ def warn_of_dropped(report: Mapping[str, Any] | None, what: str, *, quiet: bool)
 
 
 class AiosqliteDriver:
-    """A session: what `config.provide_session()` gives."""
+    """A session: what `config.provide_session()` gives. For one task, and the tasks it starts.
+
+    Each call runs a statement, on a connection that others use as well; in a transaction, and for
+    what SQLite keeps for a connection, the session has one for itself. Without a transaction each
+    statement is committed before it is answered.
+
+    Parameters follow the statement: one for each ``?``, or one sequence of them, or a mapping or
+    keywords for ``:name``, ``@name`` and ``$name``. `schema_type` makes each row a dataclass,
+    TypedDict, msgspec Struct, attrs class or pydantic model; rows are dicts without it.
+
+    Raises the exceptions of `looplite.exceptions`, which are `sqlite3`'s too. A cancelled statement
+    never runs if it waits, is interrupted if it reads, and is waited for if it writes;
+    ``CancelledError.looplite_outcome`` tells what became of it.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -194,6 +209,7 @@ class AiosqliteDriver:
 
     @property
     def in_transaction(self) -> bool:
+        """Whether a transaction of this session is open."""
         conn = self._conn
         return bool(conn is not None and conn.in_transaction)
 
@@ -235,7 +251,11 @@ class AiosqliteDriver:
     # ---- statements -----------------------------------------------------------------------------
 
     def execute(self, statement: str, /, *params: Any, **named: Any) -> Execution:
-        """Runs one statement; the answer may be awaited, or asked: ``.one()``, ``.all()``, ..."""
+        """Runs one statement, for its SQLResult.
+
+        The answer is awaited, ``await session.execute(sql)``, or asked for what is wanted of it:
+        ``await session.execute(sql).one()``, ``.all()``, ``.scalar()``. Nothing runs before that.
+        """
         return Execution(self._run, statement, params, named)
 
     async def _execute(
@@ -306,7 +326,10 @@ class AiosqliteDriver:
         return SQLResult(sql, await self._execute(sql, given, named), 0, self._serializer)
 
     def execute_many(self, statement: str, /, parameters: Iterable[Any]) -> Answer[SQLResult]:
-        """Runs one statement for each row of parameters: all of them, or none."""
+        """Runs one statement for each row of parameters: all of them, or none.
+
+        It is one transaction, or a part of the one that is open. ``rows_affected`` is the sum.
+        """
         return Answer(self._execute_many, statement, parameters)
 
     async def _execute_many(self, sql: str, rows: Iterable[Any]) -> SQLResult:
@@ -351,7 +374,7 @@ class AiosqliteDriver:
     async def select(
         self, statement: str, /, *params: Any, schema_type: Any = None, **named: Any
     ) -> Any:
-        """All rows."""
+        """All rows, as a list. They are made in slices, between which other tasks run."""
         if isinstance(statement, str) and facts(statement).word in CHANGING:  # RETURNING
             return (await self._run(statement, params, named)).all(schema_type=schema_type)
         rows = await self._execute(statement, params, named, ROWS)
@@ -368,7 +391,10 @@ class AiosqliteDriver:
     async def select_one(
         self, statement: str, /, *params: Any, schema_type: Any = None, **named: Any
     ) -> Any:
-        """The only row; NotFoundError or MultipleResultsFoundError if it is not so."""
+        """The only row.
+
+        Raises NotFoundError if there is none, and MultipleResultsFoundError if there are more.
+        """
         return (await self._run(statement, params, named)).one(schema_type=schema_type)
 
     @overload
@@ -382,7 +408,7 @@ class AiosqliteDriver:
     async def select_one_or_none(
         self, statement: str, /, *params: Any, schema_type: Any = None, **named: Any
     ) -> Any:
-        """The only row, or None."""
+        """The only row, or None; MultipleResultsFoundError if there are more."""
         return (await self._run(statement, params, named)).one_or_none(schema_type=schema_type)
 
     @overload
@@ -396,7 +422,10 @@ class AiosqliteDriver:
     async def select_value(
         self, statement: str, /, *params: Any, value_type: Any = None, **named: Any
     ) -> Any:
-        """The first value of the only row, made a `value_type` if that is given."""
+        """The first value of the only row, made a `value_type` if that is given.
+
+        Raises NotFoundError if there is no row, and MultipleResultsFoundError if there are more.
+        """
         value = (await self._run(statement, params, named)).scalar()
         return value if value_type is None else _as_type(value, value_type)
 
@@ -422,6 +451,22 @@ class AiosqliteDriver:
             return (await self._run(statement, params, named)).to_arrow()
         return arrow_table(await self._execute(statement, params, named, COLUMNS))
 
+    async def load_from_arrow(
+        self,
+        table: str,
+        source: Any,
+        *,
+        partitioner: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        telemetry: Mapping[str, Any] | None = None,
+    ) -> StorageBridgeJob:
+        """Inserts all rows of a source that speaks the Arrow PyCapsule interface, or none.
+
+        table: "name" or "schema.name". overwrite: deletes its rows before, in the same transaction.
+        partitioner, telemetry: are part of the answer's `telemetry`, as with SQLSpec.
+        """
+        return await _load.load(self, table, source, partitioner, overwrite, telemetry)
+
     fetch = select
     fetch_one = select_one
     fetch_one_or_none = select_one_or_none
@@ -437,13 +482,21 @@ class AiosqliteDriver:
         chunk_size: int = 1000,
         **named: Any,
     ) -> RowStream:
-        """The rows one by one, as they are read: for `async for`, better inside `async with`."""
+        """The rows one by one, as they are read: for `async for`, better inside `async with`.
+
+        A bounded number of rows is read ahead. The session has a connection of its own until the
+        stream ends, and with it a place in the pool.
+        """
         return RowStream(self, statement, params, named, schema_type, chunk_size)
 
     # ---- transactions ---------------------------------------------------------------------------
 
     async def begin(self, mode: str | None = None) -> None:
-        """Opens a transaction, IMMEDIATE unless said otherwise; does nothing in an open one."""
+        """Opens a transaction; does nothing in an open one. A block, `transaction()`, is safer.
+
+        `mode` is IMMEDIATE (it takes the right to write now, in line with other writers), DEFERRED
+        or EXCLUSIVE. BusyError when the lock was not to be had within the connection's timeout.
+        """
         mode = _transaction.checked(mode, None, 0)[0]
         try:
             await self._begin(mode)
@@ -467,7 +520,10 @@ class AiosqliteDriver:
             raise
 
     async def commit(self) -> None:
-        """Makes what was written in the transaction last; does nothing if none is open."""
+        """Commits the transaction; does nothing if none is open.
+
+        TransactionAbortedError if an error has ended it already: then nothing of it is left.
+        """
         await self._finish("commit")
 
     async def rollback(self) -> None:

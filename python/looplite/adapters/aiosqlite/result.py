@@ -64,7 +64,9 @@ def arrow_table(source: Any) -> Any:
 class SQLResult:
     """The rows of a statement, or how many it changed.
 
-    The rows are made when they are asked for; each is a dict.
+    The rows are made when they are asked for, all at once, in a plain call that cannot give way to
+    other tasks; each is a dict. `statement` is the text, `rows_affected` the number of rows that an
+    INSERT, UPDATE, DELETE or REPLACE changed, for others the number of rows.
     """
 
     __slots__ = ("_data", "_fetched", "_serializer", "rows_affected", "statement")
@@ -88,6 +90,7 @@ class SQLResult:
 
     @property
     def column_names(self) -> list[str]:
+        """The names of the columns; empty for a statement that gives no rows."""
         return [] if self._fetched is None else list(self._fetched.column_names)
 
     @property
@@ -117,10 +120,12 @@ class SQLResult:
 
     @property
     def num_rows(self) -> int:
+        """How many rows there are."""
         return len(self)
 
     @property
     def num_columns(self) -> int:
+        """How many columns a row has."""
         return len(self.column_names)
 
     def __len__(self) -> int:
@@ -232,21 +237,27 @@ class SQLResult:
         return True
 
     def is_empty(self) -> bool:
+        """Whether there is no row."""
         return not len(self)
 
     def get_count(self) -> int:
+        """How many rows there are."""
         return len(self)
 
     def get_affected_count(self) -> int:
+        """`rows_affected`."""
         return self.rows_affected
 
     def was_inserted(self) -> bool:
+        """Whether it is an INSERT or REPLACE that inserted a row."""
         return self.operation_type in ("INSERT", "REPLACE") and self.rows_affected > 0
 
     def was_updated(self) -> bool:
+        """Whether it is an UPDATE that changed a row."""
         return self.operation_type == "UPDATE" and self.rows_affected > 0
 
     def was_deleted(self) -> bool:
+        """Whether it is a DELETE that deleted a row."""
         return self.operation_type == "DELETE" and self.rows_affected > 0
 
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from looplite.adapters.aiosqlite._text import facts, parameters
-from looplite.adapters.aiosqlite.result import mapped
-from looplite.exceptions import SQLITE_ERRORS, translated
+from looplite.adapters.aiosqlite.result import mapped, with_errors
+from looplite.exceptions import SQLITE_ERRORS, ProgrammingError, translated
 
 if TYPE_CHECKING:
     from looplite.adapters.aiosqlite.driver import AiosqliteDriver
@@ -79,6 +79,21 @@ class RowStream:
             if isinstance(error, SQLITE_ERRORS):
                 raise translated(error) from error.__cause__
             raise
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        """The rows as Arrow record batches, read while they are pulled, which blocks who pulls.
+
+        Inside `async with`, and instead of iterating. aclose() ends it, whoever waits in it.
+        """
+        if self._cursor is None or self._ready:
+            raise ProgrammingError(
+                "the stream has ended"
+                if self._ended
+                else "rows were taken out of the stream already"
+                if self._ready
+                else "the stream is not open: use `async with session.select_stream(...) as stream`"
+            )
+        return with_errors(self._cursor.__arrow_c_stream__, requested_schema)
 
     async def __anext__(self) -> Any:
         if not self._ready:

@@ -24,6 +24,7 @@ from datetime import datetime, timezone
 from importlib import import_module
 from typing import Any
 
+from looplite.extensions.adk._events import event_reader
 from looplite.extensions.adk._store import (
     BaseAsyncADKStore,
     Conversation,
@@ -56,35 +57,6 @@ else:
             if name not in type(self).model_fields:
                 raise KeyError(name)
             return getattr(self, name)
-
-
-def _event_reader() -> Callable[[str], Any]:
-    """From an event's JSON text to an event.
-
-    google-adk looks in every event for shorthands (`message`, `state`, ...), which takes a quarter
-    of the time ([M] 18 us to 13) and is for events that programs make: one that was dumped has
-    none. So it is read as a class without that step, and is one of google-adk's from then on.
-    """
-    if not HAS_GOOGLE_ADK:
-        return json.loads
-    step = "_accept_convenience_kwargs"
-    if step not in Event.__dict__:
-        read: Callable[[str], Any] = Event.model_validate_json
-        return read
-    before: Any = import_module("pydantic").model_validator(mode="before")
-
-    def unchanged(cls: type, data: Any) -> Any:
-        return data
-
-    body = {step: before(classmethod(unchanged)), "__module__": __name__}
-    stored = type(Event)("StoredEvent", (Event,), body)
-
-    def read_stored(text: str) -> Any:
-        event = stored.model_validate_json(text)
-        event.__class__ = Event
-        return event
-
-    return read_stored
 
 
 def _google_error(name: str, default: type[Exception]) -> type[Exception]:
@@ -139,7 +111,9 @@ class SQLSpecSessionService(_Base):  # type: ignore[misc]
 
     def __init__(self, store: BaseAsyncADKStore[Any]) -> None:
         self._store = store
-        self._read = _event_reader()
+        self._read: Callable[[bytes], list[Any]] = (
+            event_reader(Event) if HAS_GOOGLE_ADK else json.loads
+        )
 
     @property
     def store(self) -> BaseAsyncADKStore[Any]:
@@ -156,7 +130,7 @@ class SQLSpecSessionService(_Base):  # type: ignore[misc]
             app_name=record["app_name"],
             user_id=record["user_id"],
             state=state,
-            events=[self._read(text) for text in conversation.events],
+            events=self._read(conversation.events),
             last_update_time=record["update_time"].timestamp(),
         )
         session._storage_update_marker = _marker(record["update_time"])

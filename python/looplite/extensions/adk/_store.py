@@ -36,12 +36,12 @@ class StaleError(ValueError):
 
 
 class Conversation(NamedTuple):
-    """A session as the service needs it: the three states apart, events as JSON texts."""
+    """A session as the service needs it: the three states apart, its events as a JSON array."""
 
     record: SessionRecord
     app_state: dict[str, Any]
     user_state: dict[str, Any]
-    events: list[str]
+    events: bytes
 
 
 class Deltas(NamedTuple):
@@ -83,6 +83,13 @@ class BaseAsyncADKStore(ABC, Generic[ConfigT]):
                 raise TypeError(
                     f'extension_config["adk"]: {key} must be {_KEYS[key]}, not {value!r}'
                 )
+        for key, value in (
+            *settings.items(),
+            ("session_table", session_table),
+            ("events_table", events_table),
+        ):
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{key} has a null character: {value!r}")
         layout = settings.get("layout")
         if layout not in (None, "columns", "document"):
             raise ValueError(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, cast
 
 from looplite.extensions.adk._types import EventRecord
@@ -92,46 +91,11 @@ def record_of(
     return cast("EventRecord", record)
 
 
-def _actions_json(actions: bytes) -> str:
-    """The beginning of an event's JSON text, without its closing brace, from what stands in
-    `actions`.
-    """
-    if actions.startswith(b'{"actions":'):
-        return actions.decode()[:-1]
-    if not actions:
-        return '{"actions":{}'
-    if actions.startswith(b"{"):
-        return '{"actions":' + actions.decode()
-    from looplite.extensions.adk._pickles import actions_of_pickle
+def actions_of_pickle(actions: bytes) -> str:
+    """The JSON text of actions that are a pickle."""
+    from looplite.extensions.adk._pickles import actions_of_pickle as read
 
-    return '{"actions":' + actions_of_pickle(actions)
-
-
-def event_json_of_columns(row: tuple[Any, ...], julian_time: Callable[[float], datetime]) -> str:
-    """The JSON text of the event in a row of a table with columns. JSON in it is taken over as it
-    stands.
-    """
-    actions = row[7]
-    text = _actions_json(actions if isinstance(actions, bytes) else str(actions).encode())
-    # Of a name that comes twice the last one counts: what is exact stands behind the column's time.
-    parts = ['{"timestamp":', repr(julian_time(row[5]).timestamp()), ",", text[1:]]
-    parts += (',"id":', quoted(row[0]), ',"invocation_id":', quoted(row[4]))
-    parts += (',"author":', quoted(row[6]))
-    for name, value in zip(
-        ("long_running_tool_ids", None, "content", "grounding_metadata", "custom_metadata"),
-        row[8:13],
-        strict=True,
-    ):
-        if name is not None and value is not None:
-            parts += (',"', name, '":', value)
-    for name, value in zip(_FLAG_COLUMNS, row[13:16], strict=True):
-        if value is not None:
-            parts += (',"', name, '":', "true" if value else "false")
-    for name, value in (("branch", row[9]), ("error_code", row[16]), ("error_message", row[17])):
-        if value is not None:
-            parts += (',"', name, '":', quoted(value))
-    parts.append("}")
-    return "".join(parts)
+    return read(actions)
 
 
 def to_document(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,15 +19,15 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
-from json.encoder import encode_basestring_ascii as quoted
 from math import inf
 from types import TracebackType
 from typing import Any, Protocol, cast
 
 from looplite._core import AdkTables, Connection, Types
+from looplite.adapters.aiosqlite._text import statements
 from looplite.adapters.aiosqlite.adk.records import (
     Statement,
-    event_json_of_columns,
+    actions_of_pickle,
     fill_columns,
     record_of,
     to_document,
@@ -301,9 +301,10 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
             await work.run(statement, values)
 
     async def create_tables(self) -> None:
-        async with _Work(self, "") as work:
+        async with _Work(self, "BEGIN IMMEDIATE") as work:
             tables = work.tables
-            await work.connection.executescript(tables.schema)
+            for statement in statements(tables.schema):
+                await work.connection.execute(statement)
             if self._owner_name is not None:
                 ((_, has_owner),) = await work.rows(Statement.FIND_LAYOUT, ())
                 if not has_owner:
@@ -482,7 +483,7 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
                 work, app_name, user_id, deltas, (row[6], row[7]), now
             )
             (record,) = work.tables.sessions([row], loads)
-        return Conversation(cast("SessionRecord", record), app_state, user_state, [])
+        return Conversation(cast("SessionRecord", record), app_state, user_state, b"[]")
 
     async def read_conversation(
         self,
@@ -506,11 +507,7 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
 
     def _conversation(self, tables: AdkTables, row: tuple[Any, ...], events: Rows) -> Conversation:
         (record,) = tables.sessions([row], loads)
-        if tables.document:
-            texts = [_event_json_of_document(event) for event in reversed(events)]
-        else:
-            time = AdkTables.time
-            texts = [event_json_of_columns(event, time) for event in reversed(events)]
+        texts = tables.events_json(events, actions_of_pickle)
         return Conversation(cast("SessionRecord", record), _state(row[6]), _state(row[7]), texts)
 
     async def list_conversations(self, app_name: str, user_id: str | None) -> list[Conversation]:
@@ -564,12 +561,3 @@ class AiosqliteADKStore(BaseAsyncADKStore[Config]):
                 f"session {session_id!r} was changed by somebody else since it was loaded; load it "
                 "again before you append to it"
             )
-
-
-def _event_json_of_document(row: tuple[Any, ...]) -> str:
-    """The JSON text of an event, with what SQLSpec may leave out of the document."""
-    text: str = row[6]
-    time = repr(AdkTables.time(row[5]).timestamp())
-    head = f'{{"id":{quoted(row[0])},"invocation_id":{quoted(row[4] or "")},"timestamp":{time}'
-    rest = text.strip()[1:].lstrip()
-    return f"{head}}}" if rest == "}" else f"{head},{rest}"

@@ -1,0 +1,3 @@
+"""Loads looplite's fixtures for the tutorial's tests."""
+
+pytest_plugins = ["looplite.testing"]
