@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import packaged  # noqa: F401 - makes `harness` found
 from harness.machine import load_average, machine
 
 ROOT = Path(__file__).resolve().parent.parent
