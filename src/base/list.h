@@ -79,4 +79,11 @@ static inline struct lli_node *lli_list_next(const struct lli_list *list,
     return node->next == &list->head ? NULL : node->next;
 }
 
+/* The element before `node`, NULL at the beginning. */
+static inline struct lli_node *lli_list_previous(const struct lli_list *list,
+                                                 const struct lli_node *node)
+{
+    return node->prev == &list->head ? NULL : node->prev;
+}
+
 #endif

@@ -407,14 +407,15 @@ size_t ll_engine_outstanding(const ll_engine *engine)
     return engine ? atomic_load_explicit(&engine->outstanding_count, memory_order_relaxed) : 0;
 }
 
-/* Stops all requests of the engine, each once. */
+/* Stops all requests of the engine, each once, the newest first: with the oldest first the end of what runs would let a
+ * worker begin what waits behind it, before it is told to stop too. */
 static void stop_all(ll_engine *engine, enum lli_stop why)
 {
     for (;;) {
         ll_request *request = NULL;
         lli_lock(&engine->mu);
-        for (struct lli_node *node = lli_list_first(&engine->outstanding); node;
-             node = lli_list_next(&engine->outstanding, node)) {
+        for (struct lli_node *node = lli_list_last(&engine->outstanding); node;
+             node = lli_list_previous(&engine->outstanding, node)) {
             ll_request *candidate = LLI_CONTAINER_OF(node, ll_request, engine_node);
             if (candidate->swept != why) {
                 candidate->swept = why;

@@ -272,6 +272,31 @@ static void free_with_work_in_flight(void **state)
     ll_conn_unref(writer);
 }
 
+/* Whenever the worker sees that what runs has been stopped: what waits behind it has been stopped before. */
+static void what_waits_is_never_begun_by_the_end(void **state)
+{
+    t_env *t = *state;
+    t_file_sql(t_path(t, "a.db"), "CREATE TABLE t(x)");
+    for (int round = 0; round < 100; round++) {
+        ll_engine *engine = NULL;
+        T_EQUAL(ll_engine_new(NULL, &engine), LL_OK);
+        ll_conn *conn = t_open_with(engine, t_path(t, "a.db"), NULL);
+        t_told read = {0}, write = {0};
+        T_EQUAL(ll_query(conn, T_ENDLESS "SELECT max(x) FROM c", NULL, 0,
+                         &(ll_submit){.done = t_tell, .user = &read}, NULL),
+                LL_PENDING);
+        T_EQUAL(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0,
+                        &(ll_submit){.done = t_tell, .user = &write}, NULL),
+                LL_PENDING);
+        ll_engine_free(engine);
+        ll_conn_unref(conn);
+        T_EQUAL(read.status, LL_ECANCELLED);
+        T_EQUAL(write.status, LL_ECANCELLED);
+        T_EQUAL(write.outcome, LL_NOT_APPLIED);
+    }
+    T_EQUAL(t_file_int(t_path(t, "a.db"), "SELECT count(*) FROM t"), 0);
+}
+
 static void handles_stay_valid_after_free(void **state)
 {
     t_env *t = *state;
@@ -735,6 +760,7 @@ int main(void)
         T_TEST(callbacks_submit_and_close),
         T_TEST(waiting_has_an_end),
         T_TEST(free_with_work_in_flight),
+        T_TEST(what_waits_is_never_begun_by_the_end),
         T_TEST(handles_stay_valid_after_free),
         T_TEST(abandon_calls_nobody_back),
         T_TEST(abandon_an_idle_engine),
