@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import statistics
@@ -36,7 +37,8 @@ async def rate(
     """Times run(make(n)) with an n that takes about `seconds`; make() itself is not timed.
 
     Peers differ a thousandfold, so n is found by runs that grow fourfold; they are the warm-up
-    too.
+    too. What they and the set-up left behind is collected before: the collector stays on, and
+    what the timed run makes is what it has to look at.
     """
     count = first
     while True:
@@ -49,6 +51,7 @@ async def rate(
         count *= 4
     count = max(1, round(count * seconds / took))
     work = make(count)
+    gc.collect()
     probe.begin()
     began = perf_counter()
     await run(work)
