@@ -130,6 +130,11 @@ static ll_status call_worker(struct lli_crew *crew)
 {
     if (crew->step)
         return LL_OK;
+    /* Who looks for work takes what is in the line before he sleeps. [M] To wake another one beside him took the core from
+     * one of the three: an update by one task took 55 us in place of 27. */
+    if (crew->spinning > 0 &&
+        atomic_load_explicit(&crew->ready_hint, memory_order_relaxed) <= crew->spinning)
+        return LL_OK;
     if (crew->idle > 0) {
         lli_cond_signal(&crew->work);
         return LL_OK;
@@ -353,8 +358,9 @@ static void *worker_main(void *arg)
         ll_conn *conn = lli_crew_take(crew);
         if (conn) {
             lli_lock(&crew->mu);
-            if (crew->idle == 0 && crew->spinning == 0 &&
-                (crew->parked.count > 0 || !lli_list_empty(&crew->ready)))
+            bool unkept = crew->parked.count > 0 && !crew->keeper;
+            bool more = crew->idle == 0 && !lli_list_empty(&crew->ready);
+            if (crew->spinning == 0 && (unkept || more))
                 (void)call_worker(crew); /* somebody has to keep the time, or take the next */
             lli_unlock(&crew->mu);
             lli_conn_run(conn);
