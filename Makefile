@@ -58,8 +58,9 @@ test-sqlite: ## the tests against the oldest SQLite, the newest and two between 
 test-hosts: ## Python tests in interpreters whose SQLite is static and hidden
 	tools/test_hosts.sh
 
-bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others (20 minutes)
+bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others, and how it grows (25 minutes)
 	.venv/bin/python bench/run.py
+	.venv/bin/python bench/growth.py
 
 bench-quick: bench-venv ## the same in a minute, with less certain numbers
 	.venv/bin/python bench/run.py --quick

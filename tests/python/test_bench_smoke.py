@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-RUN = Path(__file__).resolve().parents[2] / "bench" / "run.py"
+BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, program: str = "run.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(RUN), *map(str, arguments)],
+        [sys.executable, str(BENCH / program), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -84,3 +84,20 @@ def test_an_unknown_row_is_refused_with_the_names(wrong: str) -> None:
     assert done.returncode != 0
     assert "nonsense" in done.stderr
     assert "point_read_wal" in done.stderr
+
+
+def test_curves_are_measured_and_written(tmp_path: Path) -> None:
+    done = run("--quick", "--curves", "tasks,connections", "--out", tmp_path, program="growth.py")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("growth-*.json")
+    results = json.loads(path.read_text())
+    assert path.with_suffix(".md").read_text() == done.stdout.removesuffix("\n")
+    points = {row["name"]: row["peers"] for row in results["rows"]}
+    assert {"tasks_1", "tasks_100", "connections_10"} <= set(points)
+    for peers in points.values():
+        for name in ("sqlite3", "looplite"):
+            assert not peers[name]["failures"]
+            assert peers[name]["value"]["min"] > 0
+    assert "| tasks | sqlite3 |" in done.stdout
+    assert "## fetchall" not in done.stdout  # it was not asked for
+    assert run("--curves", "nope", program="growth.py").returncode == 2
