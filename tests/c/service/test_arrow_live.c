@@ -433,7 +433,8 @@ static void memory_runs_out(void **state)
             stream.release(&stream);
         ll_request_unref(request);
     }
-    T_CHECK(failures > 4);
+    /* 34: 21 on this thread, the others on the worker that reads ahead; in which order is up to the two. */
+    T_CHECK(failures > 8);
     t_close(conn);
 }
 
