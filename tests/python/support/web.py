@@ -68,7 +68,10 @@ async def uvicorn_serves(app: Any) -> AsyncIterator[str]:
             self.up.set()
 
     sock = listening()
-    config = uvicorn.Config(app, log_config=None, log_level=100, lifespan="on", ws="none")
+    # As long as the client keeps its idle ones, 5 s, is a race: who closes first, while the other one sends.
+    config = uvicorn.Config(
+        app, log_config=None, log_level=100, lifespan="on", ws="none", timeout_keep_alive=60
+    )
     server = Server(config)
     server.up = asyncio.Event()
     running = asyncio.create_task(server.serve(sockets=[sock]))
