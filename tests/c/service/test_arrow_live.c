@@ -81,12 +81,14 @@ static void rows_that_somebody_has_had_are_left_out(void **state)
     ll_conn *conn = t_open(t, "a.db");
     ll_request *request = ask(conn, COUNTING("5000") "SELECT x FROM c", LL_SQL_STREAM);
     ll_batch *batch = ll_request_take_batch(request);
-    T_EQUAL(ll_batch_row(batch, 99)->as.integer, 100);
+    /* A batch ends early where reading it takes long. */
+    size_t had = ll_batch_rows(batch) < 100 ? ll_batch_rows(batch) : 100;
+    T_EQUAL(ll_batch_row(batch, had - 1)->as.integer, had);
     ll_cursor *rest = ll_request_take_cursor(request);
     struct ArrowArrayStream stream;
-    T_EQUAL(ll_arrow_stream_live(&batch, 1, 100, rest, NULL, &stream), LL_OK);
+    T_EQUAL(ll_arrow_stream_live(&batch, 1, had, rest, NULL, &stream), LL_OK);
     ll_request_unref(request);
-    int64_t rows = 100;
+    int64_t rows = (int64_t)had;
     T_EQUAL(count_up(&stream, &rows), 0);
     T_EQUAL(rows, 5000);
     stream.release(&stream);
@@ -104,7 +106,10 @@ static void nothing_was_read_before(void **state)
     static const int64_t all[] = {5000, 300};
     for (size_t i = 0; i < 2; i++) {
         ll_request *request = ask(conn, texts[i], LL_SQL_STREAM);
-        ll_batch_free(ll_request_take_batch(request));
+        ll_batch *first = ll_request_take_batch(request);
+        int64_t rows = (int64_t)ll_batch_rows(
+            first); /* 256, or fewer where reading them takes long */
+        ll_batch_free(first);
         struct ArrowArrayStream stream;
         struct ArrowSchema schema;
         T_EQUAL(ll_arrow_stream_live(NULL, 0, 0, ll_request_take_cursor(request), NULL, &stream),
@@ -113,7 +118,6 @@ static void nothing_was_read_before(void **state)
         T_EQUAL(stream.get_schema(&stream, &schema), 0);
         T_SAME_TEXT(schema.children[0]->format, "l");
         schema.release(&schema);
-        int64_t rows = 256;
         T_EQUAL(count_up(&stream, &rows), 0);
         T_EQUAL(rows, all[i]);
         stream.release(&stream);
@@ -433,7 +437,8 @@ static void memory_runs_out(void **state)
             stream.release(&stream);
         ll_request_unref(request);
     }
-    T_CHECK(failures > 4);
+    /* 34: 21 on this thread, the others on the worker that reads ahead; in which order is up to the two. */
+    T_CHECK(failures > 8);
     t_close(conn);
 }
 

@@ -445,7 +445,11 @@ static void memory_runs_out(void **state)
         T_EQUAL(t_int(conn, "SELECT count(*) FROM t"), status == LL_OK ? 4 : 0);
         t_exec(conn, "DELETE FROM t");
     }
-    T_CHECK(failures > 4);
+    /* Eight that no load goes without: seven of its own (itself, its request, that one's text, three arrays, the
+     * dictionary's column) and the INSERT, which is prepared once. Whether one more fails depends on the lock: when
+     * another worker still has it, the question whether this INSERT needs it comes next, whose failure means "it does",
+     * and behind that load the statements around the INSERT are prepared as well. */
+    T_CHECK(failures >= 8);
     t_close(conn);
 }
 

@@ -27,10 +27,12 @@ kept = []
 
 
 @pytest.fixture
-def check(pytester: pytest.Pytester) -> Any:
+def check(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a test file in a pytest of its own, with none of our settings."""
 
     def run(source: str, *options: str) -> pytest.RunResult:
+        if not options:  # whatever else is installed takes most of the time to load
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         pytester.makeini("[pytest]\nfilterwarnings = ignore::ResourceWarning\n")
         pytester.makeconftest('pytest_plugins = ["looplite.testing"]')
         pytester.makepyfile(PREAMBLE + source)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import looplite
+import pyarrow
 from looplite.adapters.aiosqlite import AiosqliteConfig
 from looplite.adapters.aiosqlite.adk import AiosqliteADKStore
 
@@ -320,6 +321,62 @@ async def columns(world: World) -> None:
             result = await session.execute("SELECT * FROM many")
             assert result.to_arrow().num_rows == 300
             assert (await session.select_to_arrow("SELECT a FROM many")).num_rows == 300
+    finally:
+        await config.close_pool()
+
+
+@scenario
+async def streams(world: World) -> None:
+    config = AiosqliteConfig(connection_config={"database": world.path})
+    try:
+        async with config.provide_session() as session:
+            async with session.select_stream("SELECT a FROM many", chunk_size=70) as rows:
+                assert [row["a"] async for row in rows] == list(range(1, 301))
+            async with session.select_stream("SELECT a, b FROM many") as rows:
+                reader = pyarrow.RecordBatchReader.from_stream(rows)
+                assert reader.read_all().num_rows == 300
+                del reader
+            async with session.select_stream("SELECT * FROM many") as rows:
+                reader = pyarrow.RecordBatchReader.from_stream(rows)
+                assert reader.read_next_batch().num_rows
+                del reader  # half way
+    finally:
+        await config.close_pool()
+    async with lib.connect(world.path) as db:
+        cursor = await db.execute("SELECT a, c FROM many")
+        reader = pyarrow.RecordBatchReader.from_stream(cursor)
+        assert reader.read_all().num_rows == 300
+        del reader
+        await cursor.close()
+
+
+@scenario
+async def loads(world: World) -> None:
+    def table() -> tuple[list[int], Any]:
+        numbers = [world.number() for _ in range(3)]
+        return numbers, pyarrow.table({"v": numbers})
+
+    async with lib.connect(world.path) as db:
+        numbers, source = table()
+        assert await db.load_from_arrow("t", source) == 3
+        await db.commit()
+        world.done += numbers
+        numbers, source = table()
+        with contextlib.suppress(sqlite3.IntegrityError):
+            await db.load_from_arrow("one", pyarrow.table({"v": [5, 1]}))
+        assert list(await db.execute_fetchall("SELECT v FROM one")) == [(1,)]
+        assert await db.load_from_arrow("t", source.to_batches()[0], schema="main") == 3
+        await db.commit()
+        world.done += numbers
+    config = AiosqliteConfig(connection_config={"database": world.path})
+    try:
+        async with config.provide_session() as session:
+            numbers, source = table()
+            job = await session.load_from_arrow("main.t", source)
+            world.done += numbers
+            assert job.telemetry["rows_processed"] == 3
+            await session.load_from_arrow("many", [{"a": 1}], overwrite=True)
+            assert await session.select_value("SELECT count(*) FROM many") == 1
     finally:
         await config.close_pool()
 

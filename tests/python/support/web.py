@@ -68,7 +68,11 @@ async def uvicorn_serves(app: Any) -> AsyncIterator[str]:
             self.up.set()
 
     sock = listening()
-    config = uvicorn.Config(app, log_config=None, log_level=100, lifespan="on", ws="none")
+    # Idle connections: the client drops its own after 5 s. With the same 5 s here, uvicorn's usual
+    # ones, it could send on one that is being closed.
+    config = uvicorn.Config(
+        app, log_config=None, log_level=100, lifespan="on", ws="none", timeout_keep_alive=60
+    )
     server = Server(config)
     server.up = asyncio.Event()
     running = asyncio.create_task(server.serve(sockets=[sock]))
