@@ -143,10 +143,10 @@ def test_at_once_wherever_it_was_used(run: Run, file: Path) -> None:
 def test_a_factory_has_the_last_word(run: Run, file: Path) -> None:
     class Mine(sqlite3.Connection):
         @property
-        def in_transaction(self) -> Any:  # type: ignore[override]
+        def in_transaction(self) -> Any:
             return ("mine", super().in_transaction)
 
-        total_changes = 77  # type: ignore[assignment]
+        total_changes = 77
 
     async def main() -> None:
         async with lib.connect(file, factory=Mine) as db:
