@@ -156,7 +156,9 @@ LL_API LL_NODISCARD ll_status ll_script(ll_conn *conn, const char *text, size_t 
  * Thread: any. Owns: nothing. Errors: LL_EFORK. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_conn_interrupt(ll_conn *conn);
 
-/* What the connection looked like after the last request that finished. Never waits. */
+/* What the connection looked like after the last request that finished. Of an adopted handle, which may be used
+ * directly, in_transaction, total_changes and rowid are what they are now, unless another thread is using it at this
+ * moment. Never waits. */
 typedef struct ll_conn_state {
     bool open;           /* opened, not closed */
     bool closing;        /* a close was submitted */

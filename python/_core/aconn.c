@@ -586,9 +586,9 @@ static int set_forwarded(PyObject *op, PyObject *value, void *name)
     return rc;
 }
 
-/* While a request is under way: what the core noted after the last one that finished. When the
- * connection is idle, or this thread is the worker that has it (work.c), the sqlite3.Connection tells, for it may have been used directly; both of its
- * getters only read a member of SQLite's handle, so they do not wait either. */
+/* The core tells, which does not wait: what SQLite says, for the sqlite3.Connection may have been used directly, but while
+ * another thread is using it what was noted after the last request. A factory may have its own idea of both; it
+ * is asked while the connection is idle, or this thread is the worker that has it (work.c). */
 static PyObject *get_state(PyObject *op, void *name)
 {
     lp_conn *conn = (lp_conn *)op;
@@ -599,7 +599,8 @@ static PyObject *get_state(PyObject *op, void *name)
     }
     if (!conn->generic)
         ll_conn_get_state(conn->handle, &state);
-    if (conn->generic || state.idle || lp_working_here(conn))
+    bool plain = !conn->generic && state.open && Py_TYPE(conn->sqlite) == conn->st->guarded_type;
+    if (!plain && (conn->generic || state.idle || lp_working_here(conn)))
         return PyObject_GetAttr(conn->sqlite, name == total_changes
                                                   ? conn->st->names.total_changes
                                                   : conn->st->names.in_transaction);

@@ -17,8 +17,8 @@
  *                        <-    Mine    <-
  *
  * Each method forwards to the next one in the order of bases, so a factory's own methods are called. Cursors that it makes
- * are guarded likewise. What only reads a field (in_transaction, total_changes, row_factory), and interrupt(), which is
- * meant to be called at any time, are left as they are.
+ * are guarded likewise. in_transaction and total_changes do not wait (guarded_state.c). What only reads a field (row_factory),
+ * and interrupt(), which is meant to be called at any time and takes no mutex, are left as they are.
  *
  * A factory that is no class (a function that makes a connection) cannot be derived from: its connection runs nothing on
  * the loop. */
@@ -138,6 +138,8 @@ GUARDED(deserialize)
 GUARDED(blobopen)
 GUARDED(getconfig)
 GUARDED(setconfig)
+GUARDED(getlimit)
+GUARDED(setlimit)
 #undef GUARDED
 
 static PyObject *guard_cursor(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -505,6 +507,8 @@ static PyMethodDef guard_methods[] = {
     METHOD(guard, blobopen),
     METHOD(guard, getconfig),
     METHOD(guard, setconfig),
+    METHOD(guard, getlimit),
+    METHOD(guard, setlimit),
     METHOD(guard, cursor),
     METHOD(guard, backup),
     METHOD(guard, close),
@@ -575,7 +579,8 @@ static PyObject *derived_from(lp_state *st, PyObject *factory)
         return known;
     PyObject *name = PyObject_GetAttrString(factory, "__name__");
     PyObject *module = PyObject_GetAttrString(factory, "__module__");
-    PyObject *bases = PyTuple_Pack(2, (PyObject *)st->guard_type, factory);
+    PyObject *bases = PyTuple_Pack(3, (PyObject *)st->guard_type, factory,
+                                   (PyObject *)st->looked_type);
     PyObject *type = NULL;
     if (name && module && bases)
         type = derive((PyObject *)Py_TYPE(factory), name, bases, module);
@@ -636,7 +641,7 @@ int lp_guarded_init(PyObject *module, lp_state *st)
                                                               st->sqlite3.Connection);
     st->guarded_cursor_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cursor_spec,
                                                                        st->sqlite3.Cursor);
-    if (!st->guard_type || !st->guarded_cursor_type ||
+    if (!st->guard_type || !st->guarded_cursor_type || lp_guarded_state_init(module, st) < 0 ||
         add_known_attributes(st, st->guard_type) < 0 ||
         add_known(st->guard_type, guard_methods, sizeof guard_methods / sizeof *guard_methods) <
             0 ||
@@ -644,7 +649,7 @@ int lp_guarded_init(PyObject *module, lp_state *st)
                   sizeof cursor_methods / sizeof *cursor_methods) < 0)
         return -1;
     PyObject *name = PyUnicode_FromString("Connection"), *home = PyUnicode_FromString("sqlite3");
-    PyObject *bases = PyTuple_Pack(1, (PyObject *)st->guard_type);
+    PyObject *bases = PyTuple_Pack(2, (PyObject *)st->guard_type, (PyObject *)st->looked_type);
     if (name && home && bases)
         st->guarded_type = (PyTypeObject *)derive((PyObject *)&PyType_Type, name, bases, home);
     Py_XDECREF(bases);

@@ -25,5 +25,6 @@ void lp_guarded_leave(lp_entry *entry);
 PyObject *lp_guarded_get(const lp_state *st, PyObject *connection, PyObject *name);
 
 int lp_guarded_init(PyObject *module, lp_state *st);
+int lp_guarded_state_init(PyObject *module, lp_state *st);
 
 #endif

@@ -268,6 +268,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->link_type);
     Py_VISIT(st->callback_type);
     Py_VISIT(st->guard_type);
+    Py_VISIT(st->looked_type);
     Py_VISIT(st->guarded_type);
     Py_VISIT(st->guarded_cursor_type);
     Py_VISIT(st->blob_type);
@@ -324,6 +325,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->link_type);
     Py_CLEAR(st->callback_type);
     Py_CLEAR(st->guard_type);
+    Py_CLEAR(st->looked_type);
     Py_CLEAR(st->guarded_type);
     Py_CLEAR(st->guarded_cursor_type);
     Py_CLEAR(st->blob_type);

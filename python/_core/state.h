@@ -17,6 +17,7 @@
  *   aconn.c aopen.c   Connection, and how it is opened
  *   callback.c        the program's callables that SQLite calls
  *   guarded.c         the sqlite3.Connection, used directly
+ *   guarded_state.c   ... its in_transaction and total_changes
  *   work.c            the program's own Python code on a connection's worker
  *   acursor.c         Cursor; execute.c runs statements, fetch.c reads rows
  *   method.c          methods that pass for coroutine functions
@@ -148,7 +149,7 @@ typedef struct lp_loop lp_loop;
 typedef struct lp_state {
     /* fixed after the module was executed */
     PyTypeObject *call_type, *ready_type, *loop_type, *conn_type, *cursor_type, *rows_type,
-        *connector_type, *link_type, *callback_type, *guard_type, *guarded_type,
+        *connector_type, *link_type, *callback_type, *guard_type, *looked_type, *guarded_type,
         *guarded_cursor_type, *blob_type, *dump_type, *statement_type, *method_type, *types_type,
         *fetched_type, *pool_type, *lease_type, *columns_type;
     PyObject *base_isolation_level,

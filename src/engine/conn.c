@@ -406,7 +406,7 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
-    int64_t total = open ? lli_db_total_changes(&conn->db) + lli_tally_total(conn) : 0;
+    int64_t counted = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
     bool writing = open && is_writing(conn, request, in_transaction, read);
@@ -422,7 +422,8 @@ static bool settle(ll_conn *conn, ll_request *request, bool read)
     conn->snapshot.open = open;
     conn->snapshot.in_transaction = in_transaction;
     if (open) {
-        conn->snapshot.total_changes = total;
+        conn->snapshot.total_changes = counted + lli_tally_total(conn);
+        conn->counted = counted;
         conn->snapshot.rowid = rowid;
     }
     conn->snapshot.live_cursors = conn->stream_count;
@@ -687,12 +688,10 @@ void lli_conn_poke(ll_conn *conn, ll_request *request)
 bool lli_conn_is_at_rest(ll_conn *conn)
 {
     lli_lock(&conn->mu);
-    bool rest = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) &&
-                conn->snapshot.open && !conn->snapshot.in_transaction && !conn->closing &&
-                !conn->tenant.aborted;
-    /* An adopted handle may be used beside us: what it says now counts. Nobody else closes it. */
-    if (rest && conn->db.adopted)
-        rest = lli_sq.get_autocommit(conn->db.handle) != 0;
+    ll_conn_state now = conn->snapshot;
+    lli_own_look(conn, &now); /* an adopted handle may be used beside us: what it says now counts */
+    bool rest = conn->mode == LLI_CONN_IDLE && lli_list_empty(&conn->queue) && now.open &&
+                !now.in_transaction && !conn->closing && !conn->tenant.aborted;
     lli_unlock(&conn->mu);
     return rest;
 }

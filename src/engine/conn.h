@@ -67,6 +67,7 @@ struct ll_conn {
         *copied_from;  /* a backup writes to it, from there; no reference: that is the backup's */
     bool needs_worker; /* something in the queue is not for the loop of `delayer` */
     ll_conn_state snapshot; /* after the last request */
+    int64_t counted;        /* what SQLite's total_changes() was then */
     struct {
         bool on_loop;
         enum lli_disk_guard guard;
@@ -243,6 +244,9 @@ void lli_own_wait_outside(ll_conn *conn);
 bool lli_own_keep_outside(ll_conn *conn);
 /* It does not go after all. */
 void lli_own_admit_outside(ll_conn *conn);
+/* Puts what SQLite says at this moment into `state`, if the handle was adopted, and no other thread is in it. Does not
+ * wait. Any thread, under mu. */
+void lli_own_look(ll_conn *conn, ll_conn_state *state);
 /* Installs the handlers, but in a slot that is the program's. */
 void lli_own_install_guard(ll_conn *conn);
 static inline bool lli_own_has(const ll_conn *conn, unsigned what)

@@ -19,6 +19,11 @@
  * calls SQLite with that lock held; therefore nobody else may have the mutex then, and the mutex alone is not
  * enough to enter.
  *
+ * Who only looks (ll_conn_get_state()) does not wait: since SQLite 3.51 even sqlite3_get_autocommit(),
+ * sqlite3_total_changes() and sqlite3_last_insert_rowid() take the mutex, which a worker keeps while its function
+ * written in that language waits for the lock that the one who looks has. So the mutex is only tried for, and while
+ * somebody else has it what was noted after the last request is the answer.
+ *
  * `inside` counts who is inside, all of one thread, for the mutex is recursive: what is nested changes nothing.
  *
  * While a program uses the handle nothing can be put back into a queue, so a lock is waited for inside SQLite, as long
@@ -108,6 +113,21 @@ void lli_own_admit_outside(ll_conn *conn)
     lli_lock(&conn->mu);
     conn->leaving = false;
     lli_unlock(&conn->mu);
+}
+
+void lli_own_look(ll_conn *conn, ll_conn_state *state)
+{
+    /* The handle stays while mu is held: it is closed behind lli_own_wait_outside() only, or its like. */
+    if (!conn->adopt.open || !conn->snapshot.open || conn->leaving)
+        return;
+    sqlite3 *db = conn->db.handle;
+    sqlite3_mutex *mutex = lli_sq.db_mutex(db);
+    if (lli_sq.mutex_try(mutex) != SQLITE_OK)
+        return;
+    state->in_transaction = lli_db_in_transaction(&conn->db);
+    state->total_changes += lli_db_total_changes(&conn->db) - conn->counted;
+    state->rowid = lli_sq.last_insert_rowid(db);
+    lli_sq.mutex_leave(mutex);
 }
 
 /* ---- what the program has registered ------------------------------------------------------------- */

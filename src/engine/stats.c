@@ -56,6 +56,7 @@ void ll_conn_get_state(const ll_conn *conn, ll_conn_state *ret_state)
     ll_conn *mine = (ll_conn *)(uintptr_t)conn;
     lli_lock(&mine->mu);
     *ret_state = mine->snapshot;
+    lli_own_look(mine, ret_state);
     ret_state->closing = mine->closing;
     lli_unlock(&mine->mu);
 }

@@ -386,6 +386,15 @@ static void exec_drops_rows(void **state)
     T_CHECK(!ll_request_take_batch(request));
     T_CHECK(!ll_request_take_cursor(request));
     ll_request_unref(request);
+    t_close(conn);
+}
+
+static void exec_drops_returned_rows(void **state)
+{
+    T_NEEDS(T_HAS_RETURNING);
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    ll_request *request = NULL;
     t_exec(conn, "CREATE TABLE t(x)");
     T_CHECK(
         t_end(ll_exec(conn, "INSERT INTO t VALUES(1), (2) RETURNING x", NULL, 0, NULL, &request),
@@ -600,6 +609,7 @@ int main(void)
         T_TEST(many_rows_come_in_order),
         T_TEST(a_batch_outlives_everything),
         T_TEST(exec_drops_rows),
+        T_TEST(exec_drops_returned_rows),
         T_TEST(is_dml_by_its_first_word),
         T_TEST(several_statements_are_refused),
         T_TEST(a_nul_inside_the_text_is_refused),

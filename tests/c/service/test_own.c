@@ -36,6 +36,8 @@ static void enters_an_idle_connection(void **state)
     T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
     T_CHECK(db == made.db);
     t_raw(db, "BEGIN; INSERT INTO t VALUES(1)");
+    T_CHECK(t_state(made.conn).in_transaction); /* at once */
+    T_EQUAL(t_state(made.conn).total_changes, 1);
     /* What is asked for meanwhile waits. */
     ll_request *request = NULL;
     ll_status status = ll_exec(made.conn, "INSERT INTO t VALUES(2)", NULL, 0, NULL, &request);
@@ -121,6 +123,7 @@ static void *try_in_vain(void *arg)
     struct adopted *made = arg;
     sqlite3 *db = NULL;
     T_CHECK(ll_conn_try_enter(made->conn, &db) == LL_EBUSY);
+    T_CHECK(!t_state(made->conn).in_transaction); /* as noted: it does not wait for a look */
     return NULL;
 }
 
@@ -132,9 +135,13 @@ static void tries_while_another_thread_is_inside(void **state)
     sqlite3 *db = NULL;
     pthread_t thread;
     T_CHECK(ll_conn_enter(made.conn, &db) == LL_OK);
+    t_raw(db, "BEGIN");
     T_CHECK(pthread_create(&thread, NULL, try_in_vain, &made) == 0);
     pthread_join(thread, NULL);
     ll_conn_leave(made.conn);
+    T_CHECK(t_state(made.conn).in_transaction);
+    t_raw(made.db, "COMMIT"); /* behind our back */
+    T_CHECK(!t_state(made.conn).in_transaction);
     T_EQUAL(t_int(made.conn, "SELECT 5"), 5);
     T_CHECK(t_state(made.conn).idle);
     done_with(&made);

@@ -212,6 +212,10 @@ def test_a_journal_that_cannot_be_made(run: Run, folder: Path, group: bool) -> N
 # ---- a slow function over a database in memory --------------------------------------------------
 
 
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 36),
+    reason="SQLite < 3.36 shares memory by a shared cache only: one statement at a time has it",
+)
 @pytest.mark.parametrize("name", [None, "file:looplite-trouble?mode=memory"])
 def test_a_scan_that_waits_in_python_beside_reads(run: Run, name: str | None) -> None:
     """The function returns when the reads are done, so it would hang for good if they waited for it."""
