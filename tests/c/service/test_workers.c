@@ -48,12 +48,11 @@ static void the_time_is_kept_beside_endless_work(void **state)
                         &(ll_submit){.done = t_tell, .user = &written}, NULL),
                 LL_PENDING);
         while (t_stats(engine).parks == parks) {}
-        T_EQUAL(ll_query(busy, T_ENDLESS "SELECT max(x) FROM c", NULL, 0,
-                         &(ll_submit){.done = t_tell,
-                                      .user = &endless,
-                                      .flags = LL_SUBMIT_NO_INLINE},
-                         &running),
-                LL_PENDING);
+        T_EQUAL(
+            ll_query(busy, T_ENDLESS "SELECT max(x) FROM c", NULL, 0,
+                     &(ll_submit){.done = t_tell, .user = &endless, .flags = LL_SUBMIT_NO_INLINE},
+                     &running),
+            LL_PENDING);
         t_raw(other, "COMMIT");
         t_until(engine, &written.calls, 1);
         T_EQUAL(written.status, LL_OK);
@@ -80,7 +79,8 @@ static void both_are_woken_for_two(void **state)
     ll_submit how = {.done = t_count, .user = &called, .flags = LL_SUBMIT_NO_INLINE};
     for (size_t round = 0; round < ROUNDS; round++) {
         t_gate *gate = t_gate_new(t);
-        T_EQUAL(ll_query(one, "SELECT 1", NULL, 0, &how, NULL), LL_PENDING); /* one looks for work */
+        T_EQUAL(ll_query(one, "SELECT 1", NULL, 0, &how, NULL),
+                LL_PENDING); /* one looks for work */
         t_until(engine, &called, ++expected);
         T_EQUAL(ll_conn_call(one, t_gate_call, gate, &how, NULL), LL_PENDING);
         T_EQUAL(ll_query(two, "SELECT 1", NULL, 0, &how, NULL), LL_PENDING);

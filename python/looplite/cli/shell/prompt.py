@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import sqlite3
 from pathlib import Path
 from types import ModuleType
@@ -162,6 +163,9 @@ def banner(session: Session) -> str:
 
 def interact(session: Session, reader: Reader) -> None:
     """Reads and runs until the user leaves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Inherited from a job in the background of a script, say; at a prompt it is the user's.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     history = _readline(session)
     session.out.write(banner(session) + "\n")
     splitter = Splitter()

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sqlite3
 import sys
 import threading
@@ -63,6 +64,11 @@ class Session:
         self.readonly = False
         self.is_new = False  # the file was made by opening it
         self._loop = asyncio.new_event_loop()
+        # A signal that comes right before the loop goes to sleep would not wake it by itself.
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._loop.add_reader(self._woken, self._woken.recv, 4096)
         self._db: looplite.Connection | None = None
         self._last: looplite.Statement | None = None
         self._signals = 0
@@ -79,26 +85,44 @@ class Session:
         """Runs the loop until this is done. Ctrl-C meanwhile interrupts SQLite, and raises
         Interrupted; a second one does not wait for it.
         """
-        task = self._loop.create_task(work)
         self._signals = 0
+        task: asyncio.Task[T] | None = None
 
         def pressed(number: int, frame: object) -> None:
             self._signals += 1
+            if task is None:
+                return
             if self._signals > 1 or self._db is None:
                 self._loop.call_soon_threadsafe(task.cancel)
             else:
                 self._loop.call_soon_threadsafe(self._interrupt, task)
 
-        main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, pressed) if main else None
+        # Whoever started a script with SIGINT ignored, in the background, means it.
+        catches = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        )
         try:
+            before = signal.signal(signal.SIGINT, pressed) if catches else None
+        except KeyboardInterrupt:
+            work.close()
+            raise
+        # Only now: a task that KeyboardInterrupt left behind would run at the next call, before its
+        # statement, and nobody would be there to stop it.
+        try:
+            if catches:
+                signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+            task = self._loop.create_task(work)
+            if self._signals:
+                task.cancel()
             result = self._loop.run_until_complete(task)
         except (sqlite3.OperationalError, asyncio.CancelledError) as error:
             if self._signals:
                 raise Interrupted from error
             raise
         finally:
-            if main:
+            if catches:
+                signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGINT, before or signal.SIG_DFL)
         if self._signals:
             raise Interrupted
@@ -175,6 +199,8 @@ class Session:
         finally:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+            self._woken.close()
+            self._waker.close()
 
     def not_the_database(self, path: str | Path) -> None:
         """Refuses to open the database as an ordinary file: closing that would drop its locks."""
