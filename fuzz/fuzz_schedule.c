@@ -1,5 +1,5 @@
 /* fuzz_schedule.c: schedules of everything at once (tests/c/model/everything.h), each choice of which is a byte of the
- * input, until it is over. */
+ * input, until it is over. LL_TRACE=1 shows what it does. */
 #include "fuzz.h"
 
 #include "model/everything_run.h"
@@ -21,8 +21,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         t_group(__FILE__);
         t_failing_ends_the_process();
     }
-    struct history_plan plan = {
-        .t = &env, .seed = 1, .all = &all, .bytes = data, .bytes_left = size};
+    struct history_plan plan = {.t = &env,
+                                .seed = 1,
+                                .all = &all,
+                                .trace = getenv("LL_TRACE") != NULL,
+                                .bytes = data,
+                                .bytes_left = size};
     memset(plan.keep, 1, sizeof plan.keep);
     if (size > 4)
         history(&plan);

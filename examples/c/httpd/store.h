@@ -55,6 +55,7 @@ struct store_op {
     /* the store's */
     store *store;
     bool cancelled;
+    bool owed; /* a callback will come */
     int step;
     struct ll_request *request;
     struct ll_lease *lease;

@@ -96,6 +96,7 @@ static void end(store_op *op, store_code code, const char *message)
 /* Whether a request went well; ends its operation if not. */
 static bool went_well(store_op *op, ll_request *request)
 {
+    op->owed = false;
     if (op->request != request) {
         ll_request_unref(op->request);
         op->request = ll_request_ref(request);
@@ -113,6 +114,7 @@ static void follow(store_op *op, ll_status status, ll_request *request, ll_done_
     if (status == LL_PENDING) {
         ll_request_unref(op->request);
         op->request = request;
+        op->owed = true;
         return;
     }
     if (status == LL_OK)
@@ -125,7 +127,7 @@ static void follow(store_op *op, ll_status status, ll_request *request, ll_done_
 static void begin(store *self, store_op *op)
 {
     op->store = self;
-    op->cancelled = false;
+    op->cancelled = op->owed = false;
     op->step = 0;
     op->request = NULL;
     op->lease = NULL;
@@ -371,8 +373,9 @@ void store_more(store_op *op)
 void store_cancel(store_op *op)
 {
     op->cancelled = true;
-    if (op->request && !ll_request_is_done(op->request)) {
-        /* It calls back in any case. A commit is never undone by this. */
+    if (op->owed) {
+        /* It calls back in any case, also if it has been done meanwhile and the loop has not come to it. A commit is
+         * never undone by this. */
         if (ll_request_cancel(op->request) != LL_OK)
             fprintf(stderr, "httpd: %s\n", ll_last_error());
     } else if (op->cursor) {

@@ -83,8 +83,9 @@ struct session {
     ll_conn *conn; /* NULL: several, or gone */
     ll_lease *lease;
     ll_cursor *cursor;
-    unsigned streams; /* that may still be open */
-    bool interrupted; /* somebody has interrupted it */
+    unsigned streams;     /* that may still be open */
+    bool interrupted;     /* somebody has interrupted it */
+    bool fetch_cancelled; /* ... or the reading of its cursor, for all who wait there */
     bool over;
     /* what the ends of its requests say */
     bool in_transaction, unsure;
@@ -226,8 +227,9 @@ static inline void explained(struct model *m, const struct asked *a, const ll_er
         ok = a->kind == NEXT;
         break;
     case LL_ESQL: /* BEGIN in a transaction, COMMIT without one, NEXT behind a rollback */
-        ok = code == SQLITE_INTERRUPT ? session->interrupted || a->cancelled || session->unsure
-           : code == SQLITE_ABORT     ? a->kind == NEXT
+        ok = code == SQLITE_INTERRUPT ? session->interrupted || a->cancelled || session->unsure ||
+                                            (a->kind == NEXT && session->fetch_cancelled)
+           : code == SQLITE_ABORT ? a->kind == NEXT
                                   : code == SQLITE_ERROR && a->kind >= BEGIN && a->kind <= ROLLBACK;
         break;
     default:
@@ -420,6 +422,8 @@ static inline void stream(struct model *m, unsigned s)
     if (!a)
         return;
     TRACE("%s of session %u\n", kind_names[a->kind], s);
+    if (a->kind == STREAM)
+        session->fetch_cancelled = false;
     if (a->kind == NEXT) {
         accepted(m, a, ll_cursor_next(session->cursor, &how, &a->request));
         return;
@@ -534,6 +538,8 @@ static inline void cancel(struct model *m)
     TRACE("cancel %s of session %u, rows %lld+\n", kind_names[a->kind], a->session,
           (long long)a->first);
     a->cancelled = true;
+    if (a->kind == NEXT)
+        m->sessions[a->session].fetch_cancelled = true;
     T_CHECK(ll_request_cancel(a->request) == LL_OK);
 }
 
