@@ -7,7 +7,7 @@
  *   LL_SEED=17                 that history alone, in the test's own process (a debugger sees it)
  *   LL_SEED=17 LL_KEEP=3,9-12  only these actions of it
  *   LL_TRACE=1                 what happens, as it happens
- *   LL_HISTORIES=20000         so many, from LL_SEED or 1 on */
+ *   LL_HISTORIES=20000         so many, from LL_SEED or the first on */
 #ifndef T_MODEL_HISTORIES_H
 #define T_MODEL_HISTORIES_H
 
@@ -147,10 +147,11 @@ static inline void history_keep(struct history_plan *plan, const char *text)
 /* ---- all of them ---- */
 
 /* Gives what was counted; valid until the process ends. NULL: one was run alone. */
-static inline const struct histories *history_all(t_env *t, history_fn run, uint64_t usual)
+static inline const struct histories *history_all(t_env *t, history_fn run, uint64_t first,
+                                                  uint64_t usual)
 {
     const char *seed = getenv("LL_SEED"), *many = getenv("LL_HISTORIES");
-    struct history_plan plan = {.t = t, .seed = seed ? strtoull(seed, NULL, 10) : 1};
+    struct history_plan plan = {.t = t, .seed = seed ? strtoull(seed, NULL, 10) : first};
     plan.trace = getenv("LL_TRACE") != NULL;
     plan.all = mmap(NULL, sizeof *plan.all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                     0);
