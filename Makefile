@@ -58,7 +58,7 @@ test-sqlite: ## the tests against the oldest SQLite, the newest and two between 
 test-hosts: ## Python tests in interpreters whose SQLite is static and hidden
 	tools/test_hosts.sh
 
-bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others, and how it grows (25 minutes)
+bench: bench-venv ## measure this machine side by side with sqlite3, aiosqlite and others, and how it grows (up to an hour)
 	.venv/bin/python bench/run.py
 	.venv/bin/python bench/growth.py
 
