@@ -67,6 +67,10 @@ int lli_guard_progress(struct lli_guard *guard)
         guard->point(guard->point_arg);
     if (guard->committing)
         return 0;
+    /* SQLite asks once more on its way out of a statement that has halted, and then says "interrupted" of what it has
+     * committed. */
+    if (guard->writer && !lli_sq.stmt_busy(guard->writer))
+        return 0;
     enum lli_stop stop = lli_guard_check(guard);
     if (stop == LLI_STOP_NONE)
         return attempt_ends();

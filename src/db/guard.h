@@ -27,6 +27,7 @@ struct lli_guard {
     bool interruptible;      /* cancel and deadline stop it (a read, or a write that may be) */
     bool deadline_breaks;    /* ... or the deadline alone does */
     bool committing;         /* a COMMIT runs: nothing but giving up the lock ends it */
+    sqlite3_stmt *writer;    /* what runs, if it writes */
     /* Waits `span_ns`, or until the request is stopped; used only while the connection holds the write
      * lock. False: give up. */
     bool (*nap)(void *arg, uint64_t span_ns);

@@ -62,7 +62,10 @@ void lli_run_arm(ll_conn *conn, ll_request *request, bool interruptible, bool co
 
 int lli_run_step(ll_conn *conn, sqlite3_stmt *stmt, bool read_only)
 {
+    sqlite3_stmt *outer = conn->db.guard.writer;
+    conn->db.guard.writer = read_only ? NULL : stmt;
     int rc = lli_sq.step(stmt);
+    conn->db.guard.writer = outer;
     if (LLI_UNLIKELY(conn->db.guard.stopped != LLI_STOP_NONE) && (read_only || rc != SQLITE_DONE))
         return SQLITE_INTERRUPT;
     return rc;

@@ -4,6 +4,10 @@
 #include <pthread.h>
 #include <sched.h>
 
+enum {
+    ROUNDS = 6000
+};
+
 /* A script that cannot be cancelled can be interrupted, and then does not try again until it is too late. */
 static void a_parked_shielded_script_is_interrupted(void **state)
 {
@@ -48,6 +52,46 @@ struct submitter {
     ll_request *request;
     ll_status status;
 };
+
+/* Stopped where SQLite looks, which is also on its way out of a statement that has halted: what was written then
+ * is there, and that is told. */
+static void a_write_that_has_halted_is_not_stopped(void **state)
+{
+    static const char *const texts[] = {
+        "INSERT INTO t VALUES(1)", "UPDATE t SET x = x + 1 WHERE rowid < 40",
+        "CREATE TABLE IF NOT EXISTS made(x)", "DROP TABLE IF EXISTS made"};
+    t_env *t = *state;
+    struct world w;
+    world_begin(&w, t);
+    ll_conn *conn = world_open(&w, "a.db", NULL);
+    world_exec(&w, conn, "PRAGMA journal_mode = WAL");
+    world_exec(&w, conn, "PRAGMA synchronous = OFF");
+    world_exec(&w, conn, "CREATE TABLE t(x)");
+    sqlite3 *other = t_raw_open(t_path(t, "a.db"));
+    int64_t version = t_raw_int(other, "PRAGMA data_version"); /* moves with each commit */
+    size_t stopped = 0, applied = 0;
+    ll_submit how = {.flags = LL_SUBMIT_INTERRUPT | LL_SUBMIT_NO_INLINE};
+    for (size_t i = 0; i < ROUNDS; i++) {
+        const char *text = texts[i % 50 < 48 ? i % 2 : 2 + i % 2];
+        ll_request *request = NULL;
+        T_EQUAL(ll_exec(conn, text, NULL, 0, &how, &request), LL_PENDING);
+        w.cancel = request;
+        lli_step_settle(&w.step);
+        w.cancel = NULL;
+        ll_status status = ll_request_status(request);
+        T_CHECK(status == LL_OK || status == LL_ECANCELLED);
+        t_is(request, status, status == LL_OK ? LL_APPLIED : LL_NOT_APPLIED);
+        ll_request_unref(request);
+        int64_t now = t_raw_int(other, "PRAGMA data_version");
+        T_CHECK(now == version || status == LL_OK);
+        version = now;
+        *(status == LL_OK ? &applied : &stopped) += 1;
+    }
+    T_CHECK(applied > 0 && stopped > 0);
+    t_raw_close(other);
+    world_close(&w, conn);
+    world_end(&w);
+}
 
 static void *submit_with_deadline(void *arg)
 {
@@ -112,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(a_parked_shielded_script_is_interrupted),
+        T_TEST(a_write_that_has_halted_is_not_stopped),
         T_TEST(a_deadline_between_two_steps_of_a_submission),
     };
     return T_RUN(tests);
