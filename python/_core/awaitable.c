@@ -28,6 +28,7 @@
  * A call whose request was accepted stays alive until the callback: pending.c. */
 #include "awaitable.h"
 
+#include "closed.h"
 #include "errors.h"
 #include "hook.h"
 #include "trio.h"
@@ -164,7 +165,7 @@ static lp_step start(lp_call *call, bool now)
         call->owed = true;
     }
     /* All calls give way alike, so those of one connection keep their order. */
-    if (!now && gives_way(call))
+    if (!now && gives_way(call) && !lp_closed_before(call))
         return LP_TURN;
     sate(call);
     if (lp_loop_turn_begin(call->loop) < 0)

@@ -6,9 +6,11 @@
  * runs in the same turn began, as they see it, at the same time, and are written for the first of the two.
  *
  * So a connection remembers the turn it was closed in, and the task that closed it: for that one the close() is over,
- * for every other one it is under way until the loop comes round. The turn is posted (loop.c), or it would not end. */
+ * for every other one it is under way until the loop comes round. The turn is posted (loop.c), or it would not end. A call
+ * of that turn does not give way when the turn's time is spent: it would begin in the next one, and be told the other thing. */
 #include "closed.h"
 
+#include "acursor.h"
 #include "errors.h"
 
 /* The asyncio task that runs, by its address; 0: none, or another kind of loop. */
@@ -43,4 +45,15 @@ bool lp_closed_under_way(const lp_conn *conn)
     Py_XDECREF((PyObject *)loop);
     PyErr_Clear();
     return now;
+}
+
+bool lp_closed_before(const lp_call *call)
+{
+    const lp_state *st = call->st;
+    const lp_conn *conn = NULL;
+    if (PyObject_TypeCheck(call->owner, st->conn_type))
+        conn = (const lp_conn *)call->owner;
+    else if (PyObject_TypeCheck(call->owner, st->cursor_type))
+        conn = ((const lp_cursor *)call->owner)->conn;
+    return conn && lp_closed_under_way(conn);
 }

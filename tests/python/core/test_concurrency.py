@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,9 +367,20 @@ def test_random_transfers(run: Run, table: Path, seed: int) -> None:
         assert not outside.in_use()
 
 
+@pytest.mark.parametrize("spent", [False, True], ids=["in time", "time is spent"])
 @pytest.mark.parametrize("pending", [False, True], ids=["at once", "behind a statement"])
-def test_calls_that_begin_beside_a_close(run: Run, table: Path, pending: bool) -> None:
-    """For other tasks a close is under way until the loop comes round; for its own it is over."""
+def test_calls_that_begin_beside_a_close(
+    run: Run, table: Path, pending: bool, spent: bool
+) -> None:
+    """For other tasks a close is under way until the loop comes round; for its own it is over.
+
+    Also when the turn's time is spent, where calls otherwise let the loop come round first.
+    """
+
+    async def spend() -> None:
+        end = time.perf_counter_ns() + 2_000_000
+        while time.perf_counter_ns() < end:
+            pass
 
     async def main() -> None:
         db = await lib.connect(table)
@@ -385,6 +397,8 @@ def test_calls_that_begin_beside_a_close(run: Run, table: Path, pending: bool) -
         if pending:
             tasks.append(asyncio.ensure_future(db.executescript("CREATE TABLE more(x)")))
         tasks.append(asyncio.ensure_future(close()))
+        if spent:
+            tasks.append(asyncio.ensure_future(spend()))
         behind: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(call)
             for call in (cursor.fetchall(), cursor.execute("SELECT 2"), db.execute("SELECT 3"))
