@@ -8,7 +8,7 @@
 #
 # Two steps run at a time, because most of them wait now and then: one lane for what uses build/plain, one for what
 # uses the installed package, and the first one to be free takes the builds that stand alone. A step's output goes to
-# build/test/STEP.log and is shown in one piece when the step ends; the table at the end tells what passed.
+# build/test/STEP.log; what failed of it is shown before the table at the end, which tells what passed.
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -119,10 +119,15 @@ wait "$installing" || { cat "$logs/install.log"; exit 1; }
     lane "$lane_package $lane_any" &
     wait
 } | while read -r name; do
-    echo "== $name"
-    cat "$logs/$name.log"
+    cat "$logs/$name.result"
 done
 
+# What failed, without the lines that say of something that it was compiled or is well.
+for name in $steps; do
+    grep -qs FAILED "$logs/$name.result" || continue
+    echo "== $name failed"
+    sed -e '/^\[[0-9]*\/[0-9]*\] /d' -e '/ OK  *[0-9.]*s *$/d' -e '/^[.sx]* *\[ *[0-9]*%\]$/d' "$logs/$name.log" | tail -n 300
+done
 summary
 failed=$(grep -L ' ok ' "$logs"/*.result | sed 's|.*/\(.*\)\.result|\1|' | tr '\n' ' ')
 for name in $steps; do

@@ -47,7 +47,9 @@ typedef struct ll_submit {
  * Thread: any. Owns: nothing. Errors: LL_EINVAL, LL_EFORK. Since: 0.1 */
 LL_API LL_NODISCARD ll_status ll_request_cancel(ll_request *request);
 
-/* Whether the results can be read.
+/* Whether the results can be read. They can from where the request has finished on its worker, and its
+ * callback is called later, by the dispatch: who owns what the callback uses, waits for the callback
+ * (ll_request_wait()).
  * Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
 LL_API bool ll_request_is_done(const ll_request *request);
 

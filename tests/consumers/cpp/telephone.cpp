@@ -27,10 +27,12 @@ using row_fn = std::function<void(const ll_value *, std::size_t)>;
 struct pending {
     row_fn each;
     std::string error;
+    bool called = false;
 };
 
 static void finish(ll_request *request, pending &what)
 {
+    what.called = true;
     if (ll_request_status(request) != LL_OK)
         what.error = ll_request_error(request)->message;
     while (batch_ptr batch{ll_request_take_batch(request)})
@@ -52,7 +54,7 @@ static void run(ll_engine *engine, ll_conn *conn, const char *sql, std::vector<l
     else if (status < 0)
         what.error = ll_last_error();
     else
-        while (!ll_request_is_done(request))
+        while (!what.called) // not ll_request_is_done(): that is true before the callback has come
             if (ll_engine_wait(engine, -1, nullptr) != LL_OK)
                 throw std::runtime_error(ll_last_error());
     ll_request_unref(request);

@@ -369,9 +369,7 @@ def test_random_transfers(run: Run, table: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("spent", [False, True], ids=["in time", "time is spent"])
 @pytest.mark.parametrize("pending", [False, True], ids=["at once", "behind a statement"])
-def test_calls_that_begin_beside_a_close(
-    run: Run, table: Path, pending: bool, spent: bool
-) -> None:
+def test_calls_that_begin_beside_a_close(run: Run, table: Path, pending: bool, spent: bool) -> None:
     """For other tasks a close is under way until the loop comes round; for its own it is over.
 
     Also when the turn's time is spent, where calls otherwise let the loop come round first.
