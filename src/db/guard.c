@@ -158,6 +158,10 @@ bool lli_guard_sleep(int microseconds)
 
 void lli_guard_arm(struct lli_guard *guard)
 {
+    /* SQLite does not ask a handler again that has declined, until a program starts; what prepares a statement, or
+     * prepares it again because the schema has changed, would be told of a lock at once. */
+    if (guard->lock_asked && guard->db)
+        lli_sq.busy_handler(guard->db, on_busy, guard);
     guard->stopped = LLI_STOP_NONE;
     guard->lock_asked = false;
 }

@@ -384,6 +384,8 @@ static void ends_in_the_middle(void **state)
 {
     t_env *t = *state;
     t_file_sql(t_path(t, "a.db"), schema);
+    /* some ten thousand pages: not copied before anybody has looked, however seldom this thread gets its turn */
+    t_file_sql(t_path(t, "a.db"), "INSERT INTO t(x) VALUES(zeroblob(40000000))");
     for (int parked = 0; parked < 2; parked++) {
         for (enum way way = CANCEL; way < WAYS; way++) {
             const char *path = t_path(t, t_printf(t, "b%d%d.db", parked, (int)way));

@@ -35,8 +35,11 @@ static void write_row(struct row *row);
 static void on_row(ll_request *request, void *user)
 {
     struct row *row = user;
-    if (ll_request_status(request) != LL_OK ||
-        write(row->job->tell, &row->number, sizeof row->number) != sizeof row->number)
+    if (ll_request_status(request) != LL_OK) {
+        fprintf(stderr, "the child: %s\n", ll_request_error(request)->message);
+        _exit(3);
+    }
+    if (write(row->job->tell, &row->number, sizeof row->number) != sizeof row->number)
         _exit(3);
     write_row(row);
 }
