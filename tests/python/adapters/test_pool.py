@@ -26,7 +26,7 @@ from looplite.exceptions import (
     ReadOnlyError,
     TransactionAbortedError,
 )
-from support import ENDLESS, SCRIPT_SECONDS
+from support import ENDLESS, SCRIPT_SECONDS, forks_beside_threads
 from support.locks import rows as rows_of
 from support.locks import write_lock
 from support.loops import run_on
@@ -468,7 +468,7 @@ def test_two_loops_in_two_threads_share_one_pool(path: Path) -> None:
     assert rows_of(path, "SELECT n FROM total") == [(150,)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forks_beside_threads
 def test_after_a_fork_the_childs_pool_says_so(path: Path) -> None:
     script = """
 import asyncio, os, sys

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import lib, looplite_only
+from support import forks_beside_threads, lib, looplite_only
 from support.locks import make, rows
 from support.loops import caught, turns, until
 from support.outcomes import UNKNOWN, outcome
@@ -404,6 +404,7 @@ loop.run_until_complete(main())
 
 
 @looplite_only
+@forks_beside_threads
 def test_a_fork_in_it(tmp_path: Path) -> None:
     """The child that `_execute` makes goes its own way; the parent's connection is not its."""
     done = run_script(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from support import looplite_only
+from support import forks_beside_threads, looplite_only
 from support.locks import make, rows
 from support.scripts import run_script
 
-pytestmark = [
-    looplite_only,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
-]
+pytestmark = [looplite_only, forks_beside_threads]
 
 # os.fork() warns from 3.12 on when threads run, which is what is tested here.
 START = """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ENDLESS, lib, looplite_only
+from support import ENDLESS, forks_beside_threads, lib, looplite_only
 from support.errors import raised_by, same_error
 from support.functions import ROWS, Sum, on_loop, where
 from support.locks import make
@@ -566,6 +566,7 @@ loop.run_until_complete(main())
     assert "Traceback" not in done.stderr
 
 
+@forks_beside_threads
 def test_after_a_fork_the_child_leaves_functions_alone(tmp_path: Path) -> None:
     done = run_script(
         tmp_path,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ENDLESS, lib, looplite_only
+from support import ENDLESS, forks_beside_threads, lib, looplite_only
 from support.locks import make, rows
 from support.loops import caught, run_on, settled, turns
 from support.outcomes import APPLIED, NOT_APPLIED, outcome
@@ -288,7 +287,7 @@ def test_exit(tmp_path: Path, kind: str, end: str) -> None:
     assert rows(tmp_path / "script.db", "SELECT v FROM t") == [(1,)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forks_beside_threads
 def test_fork(tmp_path: Path) -> None:
     """The child has no such thread, and a loop of its own gets one."""
     make(tmp_path / "script.db", "CREATE TABLE t(v)")

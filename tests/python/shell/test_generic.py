@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from support import lib, looplite_only
+from support import forks_beside_threads, lib, looplite_only
 from support.locks import make, rows
 from support.loops import caught, turns, until
 from support.outcomes import UNKNOWN, outcome
@@ -341,6 +341,7 @@ def test_an_exit_without_close(tmp_path: Path) -> None:
 
 
 @looplite_only
+@forks_beside_threads
 def test_after_a_fork_the_child_leaves_it_alone(tmp_path: Path) -> None:
     make(tmp_path / "script.db", "CREATE TABLE t(v)")
     done = run_script(

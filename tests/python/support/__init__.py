@@ -22,6 +22,14 @@ IS_LOOPLITE = NAME == "looplite"
 
 looplite_only = pytest.mark.skipif(not IS_LOOPLITE, reason=f"{NAME} does not promise this")
 
+# Programs that fork beside threads. AddressSanitizer (that of GCC 12) locks nothing over a fork: a
+# thread that is being made in that moment leaves the child a lock that nobody opens, and its first
+# thread waits for ever. A dozen lines of C without looplite show it.
+forks_beside_threads = pytest.mark.skipif(
+    not hasattr(os, "fork") or "libasan" in os.environ.get("LD_PRELOAD", ""),
+    reason="no fork here, or AddressSanitizer, which does not support it beside threads",
+)
+
 # What a hung test is allowed before the run is ended with a traceback of every thread. It measures
 # nothing:
 # whatever reaches it is stuck.
