@@ -5,11 +5,12 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* ThreadSanitizer cannot follow a child that starts threads when its parent had some. */
-#if defined(__SANITIZE_THREAD__)
+/* ThreadSanitizer cannot follow a child that starts threads when its parent had some; in AddressSanitizer's runtime (GCC
+ * 12) a lock may be left behind that the first thread waits for. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #    define STARTS_THREADS false
 #elif defined(__has_feature)
-#    if __has_feature(thread_sanitizer)
+#    if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #        define STARTS_THREADS false
 #    endif
 #endif
