@@ -5,12 +5,12 @@
   to, a page that shows it.
 - Lets links lead there. In docs/ they are relative paths of the tree, so that they work where the
   tree is read as well.
+- Draws charts of benchmark rows (docs_bars.py).
 - Gives each sample the name of the example that it stands in as a title.
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 import sys
@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import docs_bars
 import docs_c
 import docs_python
 import headers
@@ -47,7 +48,6 @@ _NUMBERS = re.compile(r"<!-- numbers:begin -->\n(.*?)<!-- numbers:end -->", re.D
 _ELSEWHERE = re.compile(
     r"""<(?:script|img|iframe|link\b(?![^>]*canonical))\b[^>]*["']https?://[^>]*>"""
 )
-_BARS = re.compile(r"<!-- bars: ([\w ]+) -->")
 _LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".sh": "sh", ".toml": "toml"}
 
 
@@ -161,37 +161,6 @@ def _expanded(text: str) -> str:
     return text.replace("<!-- numbers -->", _LINK.sub(lambda m: f"../{m[0]}", found[1]))
 
 
-def _bars(names: str) -> str:
-    """A small chart for some rows of the newest results that have them: shorter is better."""
-    rows: dict[str, tuple[str, Any]] = {}
-    for path in sorted((ROOT / "bench/results").glob("*.json")):
-        results = json.loads(path.read_text(encoding="utf-8"))
-        rows.update({row["name"]: (results["date"][:10], row) for row in results["rows"]})
-    out = ['<div class="bars">']
-    for name in names.split():
-        if name not in rows:
-            raise PluginError(f"bench/results has no row {name}")
-        _, row = rows[name]
-        times = {
-            peer: row["peers"][peer]["value"]["median"]
-            for peer in ("aiosqlite", "sqlite3", row["subject"])
-            if row["peers"].get(peer, {}).get("value")
-        }
-        title = re.sub(r" \(.*when quick\)", "", row["title"])
-        unit = row["unit"].replace("us", "µs")
-        out.append(f'<div class="bars-row"><p>{title}</p>')
-        for peer, time in times.items():
-            kind = "ours" if peer == row["subject"] else "other"
-            width = max(100 * time / max(times.values()), 0.4)
-            out.append(
-                f'<div class="bar {kind}"><span class="who">{peer}</span>'
-                f'<span class="track"><i style="width:{width:.1f}%"></i></span>'
-                f'<span class="time">{time:.3g} {unit}</span></div>'
-            )
-        out.append("</div>")
-    return "\n".join([*out, "</div>"])
-
-
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that lead to the site's pages, and titles for samples."""
     text = _expanded(markdown)
@@ -210,7 +179,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(found, here or ".") + (m[2] or "")
 
     text = _LINK.sub(link, text)
-    text = _BARS.sub(lambda m: _bars(m[1]), text)
+    try:
+        text = docs_bars.expanded(text)
+    except ValueError as error:
+        raise PluginError(str(error)) from error
     return _SAMPLE.sub(r'```\2 title="\1"', text)
 
 

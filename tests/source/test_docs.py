@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import docs_bars  # noqa: E402
 import headers  # noqa: E402
 import house  # noqa: E402
 
@@ -75,6 +76,19 @@ def test_every_page_is_in_the_index_for_readers_of_the_tree() -> None:
     linked = set(re.findall(r"\]\(([^)#]+\.md)\)", index))
     pages = {str(page.relative_to("docs")) for page in PAGES} - {"README.md", "index.md"}
     assert not pages - linked, "a page gets one line in docs/README.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_charts_have_results(page: Path) -> None:
+    """Each chart that a page asks for has its rows in bench/results, whatever else is there."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    made = docs_bars.expanded(text)
+    assert text.count("<!-- bars:") == made.count('<div class="bars">')
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match="bench/results has no row tea_breaks"):
+        docs_bars.expanded("<!-- bars: tea_breaks -->")
 
 
 # ---- names ---------------------------------------------------------------------------------------
