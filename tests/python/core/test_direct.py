@@ -353,7 +353,7 @@ def is_closed(real: sqlite3.Connection) -> bool:
 
 @pytest.mark.skipif(
     sys.version_info < (3, 11),
-    reason="CPython 3.10 finalizes the statements of cursors that are being freed (so sqlite3 alone)",
+    reason="CPython 3.10 finalizes statements of cursors that are being freed (sqlite3 alone, too)",
 )
 def test_used_while_it_closes(run: Run, file: Path) -> None:
     async def main() -> None:
