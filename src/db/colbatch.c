@@ -18,14 +18,23 @@
 #include "base/utf8.h"
 #include "db/api.h"
 #include "db/look.h"
+#include "platform/memory.h"
 
 #include <string.h>
 
 enum {
-    FIRST_ROOM = 64 /* a multiple of 64, so that a bitmap is whole words */
+    FIRST_ROOM = 64, /* a multiple of 64, so that a bitmap is whole words */
+    FIRST_BYTES = 512
 };
 
-ll_batch *lli_colbatch_new(size_t width)
+/* What held `size` last time, and a little more: batches end by their bytes, so rows differ somewhat. */
+static size_t expected(size_t size)
+{
+    return (size + size / 16 + FIRST_ROOM) / FIRST_ROOM * FIRST_ROOM;
+}
+
+/* Room for a whole batch at once: one that grows from FIRST_ROOM is copied once more on its way. */
+ll_batch *lli_colbatch_new(size_t width, const ll_batch *like)
 {
     ll_batch *batch = lli_batch_new(width);
     if (!batch)
@@ -34,6 +43,11 @@ ll_batch *lli_colbatch_new(size_t width)
     if (!batch->columns) {
         ll_batch_free(batch);
         return NULL;
+    }
+    if (like && like->columns && like->width == width) {
+        batch->col_room = expected(like->rows);
+        for (size_t i = 0; i < width; i++)
+            batch->columns[i].bytes_first = expected(like->columns[i].size);
     }
     return batch;
 }
@@ -129,6 +143,17 @@ static ll_status mix(struct lli_col *col, size_t row, size_t room)
     return LL_OK;
 }
 
+/* A block whose first bytes are 0; the rest is written row by row. */
+static void *begun(size_t size, size_t zeros)
+{
+    void *block = lli_resize(NULL, size);
+    if (block) {
+        lli_memory_ready(block, size);
+        memset(block, 0, zeros);
+    }
+    return block;
+}
+
 static ll_status change_kind(struct lli_col *col, size_t row, size_t room, uint32_t type)
 {
     if (col->kind == LLI_MIXED)
@@ -136,9 +161,9 @@ static ll_status change_kind(struct lli_col *col, size_t row, size_t room, uint3
     if (col->kind != LL_NULL)
         return mix(col, row, room);
     if (type == LL_INTEGER || type == LL_FLOAT)
-        col->words = lli_new_array(room, sizeof *col->words);
+        col->words = begun(room * sizeof *col->words, row * sizeof *col->words);
     else
-        col->offsets = lli_new_array(room + 1, sizeof *col->offsets);
+        col->offsets = begun((room + 1) * sizeof *col->offsets, (row + 1) * sizeof *col->offsets);
     if (!col->words && !col->offsets)
         return LL_ENOMEM;
     col->kind = (uint8_t)type;
@@ -163,12 +188,16 @@ static ll_status add_bytes(struct lli_col *col, const void *bytes, size_t size)
     if (needed > INT32_MAX)
         return LL_ENOMEM;
     if (needed > col->bytes_room) {
-        size_t room = col->bytes_room > 0 ? col->bytes_room * 2 : 512;
+        size_t room = col->bytes_room > 0  ? col->bytes_room * 2
+                    : col->bytes_first > 0 ? col->bytes_first
+                                           : FIRST_BYTES;
         if (room < needed)
             room = needed;
         uint8_t *grown = lli_resize(col->bytes, room);
         if (!grown)
             return LL_ENOMEM;
+        if (!col->bytes)
+            lli_memory_ready(grown, room);
         col->bytes = grown;
         col->bytes_room = room;
     }
@@ -252,7 +281,7 @@ ll_batch *ll_batch_to_columns_from(const ll_batch *batch, size_t first)
 {
     if (!batch || batch->columns)
         return NULL;
-    ll_batch *made = lli_colbatch_new(batch->width);
+    ll_batch *made = lli_colbatch_new(batch->width, NULL);
     for (size_t i = first; made && i < batch->rows; i++) {
         if (lli_colbatch_add_row(made, ll_batch_row(batch, i)) != LL_OK) {
             ll_batch_free(made);

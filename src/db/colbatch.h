@@ -20,10 +20,11 @@ struct lli_col {
     uint8_t *tags;    /* mixed: the ll_type of each */
     uint8_t *bytes;
     size_t size, bytes_room;
+    size_t bytes_first; /* the first room for `bytes` */
 };
 
-/* An empty batch of columns. */
-ll_batch *lli_colbatch_new(size_t width);
+/* An empty batch of columns. `like`, the batch before it in the same result, or NULL: about as many rows are expected. */
+ll_batch *lli_colbatch_new(size_t width, const ll_batch *like);
 /* Appends a row. Errors: LL_ENOMEM, also when a column would have 2 GiB; the batch has then the rows it had. */
 ll_status lli_colbatch_add_row(ll_batch *batch, const ll_value *values);
 /* The same from a statement; whoever calls holds the connection's mutex. */

@@ -259,7 +259,7 @@ ll_batch *lli_run_batch(ll_conn *conn, struct lli_stmt *stmt, ll_request *reques
         ll_status status = LL_OK;
         if (rc == SQLITE_ROW) {
             size_t width = ll_columns_count(stmt->columns);
-            if (!batch && !(batch = columns ? lli_colbatch_new(width) : lli_batch_new(width)))
+            if (!batch && !(batch = columns ? lli_colbatch_new(width, NULL) : lli_batch_new(width)))
                 status = LL_ENOMEM;
             else
                 status = lli_batch_add(batch, conn->db.handle, stmt->raw);

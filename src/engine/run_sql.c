@@ -38,7 +38,7 @@ ll_status lli_run_keep_row(ll_conn *conn, ll_request *request, struct lli_stmt *
     ll_batch *batch = last_batch(request);
     if (!batch || batch->bytes >= WHOLE_BATCH_BYTES) {
         size_t width = ll_columns_count(request->columns);
-        batch = request->in.sql.flags & LL_SQL_COLUMNS ? lli_colbatch_new(width)
+        batch = request->in.sql.flags & LL_SQL_COLUMNS ? lli_colbatch_new(width, batch)
                                                        : lli_batch_new(width);
         if (!batch)
             return LL_ENOMEM;

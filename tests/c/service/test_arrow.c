@@ -252,6 +252,48 @@ static void types_are_those_of_all_batches(void **state)
     t_close(conn);
 }
 
+/* Each batch expects as much as the one before held: here come more and shorter rows, and columns that begin late. */
+static void batches_need_not_be_alike(void **state)
+{
+    t_env *t = *state;
+    ll_conn *conn = t_open(t, "a.db");
+    ll_request *request = ask(
+        conn,
+        COUNTING("60000") "SELECT CASE WHEN x < 3000 THEN hex(zeroblob(500)) ELSE 't' || x END,"
+                          " CASE WHEN x > 55000 THEN x END FROM c",
+        LL_SQL_COLUMNS);
+    struct ArrowArrayStream stream;
+    struct ArrowArray array;
+    T_EQUAL(ll_arrow_stream_of(request, &stream), LL_OK);
+    ll_request_unref(request);
+    int64_t rows = 0, most = 0, least = INT64_MAX;
+    for (;;) {
+        T_EQUAL(stream.get_next(&stream, &array), 0);
+        if (!array.release)
+            break;
+        const int32_t *offsets = array.children[0]->buffers[1];
+        const char *bytes = array.children[0]->buffers[2];
+        const int64_t *late = array.children[1]->buffers[1];
+        for (int64_t i = 0; i < array.length; i++) {
+            char text[24];
+            int size = snprintf(text, sizeof text, "t%lld", (long long)++rows);
+            if (rows < 3000)
+                T_EQUAL(offsets[i + 1] - offsets[i], 1000);
+            else
+                T_CHECK(offsets[i + 1] - offsets[i] == size &&
+                        memcmp(bytes + offsets[i], text, (size_t)size) == 0);
+            T_CHECK(is_null(array.children[1], i) == (rows <= 55000));
+            T_CHECK(rows <= 55000 || late[i] == rows);
+        }
+        most = array.length > most ? array.length : most;
+        least = array.length < least ? array.length : least;
+        array.release(&array);
+    }
+    T_CHECK(rows == 60000 && most > 8 * least);
+    stream.release(&stream);
+    t_close(conn);
+}
+
 static void a_cursor_gives_record_batches(void **state)
 {
     t_env *t = *state;
@@ -456,6 +498,7 @@ int main(void)
         T_TEST(what_no_type_holds_is_refused),
         T_TEST(declared_types_count_when_all_values_are_of_them),
         T_TEST(types_are_those_of_all_batches),
+        T_TEST(batches_need_not_be_alike),
         T_TEST(a_cursor_gives_record_batches),
         T_TEST(a_later_batch_has_to_fit),
         T_TEST(children_may_outlive_their_parent),
