@@ -22,6 +22,7 @@
 #include "convert.h"
 
 #include "adapters.h"
+#include "marks.h"
 #include "typed.h"
 
 #include <limits.h>
@@ -134,72 +135,6 @@ int lp_params_raise(const lp_params *p, const char *message)
     return 0;
 }
 
-/* ---- names in SQL ------------------------------------------------------------------------------ */
-
-static int is_name_byte(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '$' || c >= 0x80;
-}
-
-/* Finds the next `:name`, `@name` or `$name` from *at on; false at the end. Skips strings, quoted names
- * and comments. */
-static int next_name(const char *sql, size_t size, size_t *at, size_t *ret_start, size_t *ret_size)
-{
-    size_t i = *at;
-    while (i < size) {
-        char c = sql[i];
-        if (c == '\'' || c == '"' || c == '`' || c == '[') {
-            char end = c == '[' ? ']' : c;
-            for (i++; i < size && sql[i] != end; i++)
-                ; /* a doubled quote ends and begins again: the same names are skipped */
-            i++;
-        } else if (c == '-' && i + 1 < size && sql[i + 1] == '-') {
-            while (i < size && sql[i] != '\n')
-                i++;
-        } else if (c == '/' && i + 1 < size && sql[i + 1] == '*') {
-            for (i += 2; i + 1 < size && !(sql[i] == '*' && sql[i + 1] == '/'); i++)
-                ;
-            i += 2;
-        } else if (c == ':' || c == '@' || c == '$') {
-            size_t start = ++i;
-            while (i < size && is_name_byte((unsigned char)sql[i]))
-                i++;
-            if (i > start) {
-                *ret_start = start;
-                *ret_size = i - start;
-                *at = i;
-                return 1;
-            }
-        } else if (is_name_byte((unsigned char)c)) {
-            while (i < size &&
-                   is_name_byte((unsigned char)sql[i])) /* a$b is a name, not a parameter */
-                i++;
-        } else {
-            i++;
-        }
-    }
-    *at = size;
-    return 0;
-}
-
-/* The number SQLite gives to the parameter `name`: names count once, in the order they appear. Only
- * for the text of an error. */
-static size_t number_of_name(const char *sql, size_t size, const char *name)
-{
-    size_t at = 0, start, length, number = 0;
-    while (next_name(sql, size, &at, &start, &length)) {
-        size_t before = 0, old_start, old_length;
-        int seen = 0;
-        while (!seen && next_name(sql, start, &before, &old_start, &old_length))
-            seen = old_length == length && memcmp(sql + old_start, sql + start, length) == 0;
-        number += !seen;
-        if (strlen(name) == length && memcmp(sql + start, name, length) == 0)
-            return number;
-    }
-    return 0;
-}
-
 /* ---- one value --------------------------------------------------------------------------------- */
 
 /* Where a value stands, for messages: a number, or a name with its statement. */
@@ -215,7 +150,7 @@ static void raise_unsupported(lp_state *st, PyObject *value, const place *where)
     if (where->name) {
         Py_ssize_t size = 0;
         const char *sql = PyUnicode_AsUTF8AndSize(where->sql, &size);
-        number = sql ? number_of_name(sql, (size_t)size, where->name) : 0;
+        number = sql ? lp_marks_number_of(sql, (size_t)size, where->name) : 0;
         PyErr_Clear();
     }
 #if PY_VERSION_HEX >= 0x030B0000
@@ -432,7 +367,7 @@ static int ask_mapping(PyObject *mapping, PyObject *sql, PyObject *pairs)
     Py_ssize_t total;
     const char *text = PyUnicode_AsUTF8AndSize(sql, &total);
     size_t at = 0, start, size;
-    while (text && next_name(text, (size_t)total, &at, &start, &size)) {
+    while (text && lp_marks_next_name(text, (size_t)total, &at, &start, &size)) {
         PyObject *name = PyUnicode_DecodeUTF8(text + start, (Py_ssize_t)size, NULL);
         PyObject *value = name ? PyObject_GetItem(mapping, name) : NULL;
         if (!value && name && PyErr_ExceptionMatches(PyExc_LookupError)) {
@@ -505,49 +440,6 @@ static int fill_named(lp_state *st, lp_params *p, PyObject *sql, PyObject *mappi
     return 0;
 }
 
-/* A sequence for named parameters works by position; Python 3.12 warns of it, 3.14 refuses. */
-static int check_sequence(lp_state *st, PyObject *sql)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    Py_ssize_t total;
-    const char *text = PyUnicode_AsUTF8AndSize(sql, &total);
-    size_t at = 0, start, size, number = 0;
-    if (!text)
-        return -1;
-    if (!strpbrk(text, ":@$"))
-        return 0;
-    while (next_name(text, (size_t)total, &at, &start, &size)) {
-        char name[80];
-        PyOS_snprintf(name, sizeof name, "%.*s", (int)(size < 70 ? size + 1 : 70),
-                      text + start - 1);
-        size_t seen = number_of_name(text, (size_t)total, name + 1);
-        if (size < 70 && seen <= number)
-            continue;
-        number++;
-#    if PY_VERSION_HEX >= 0x030E0000
-        PyErr_Format(st->sqlite3.ProgrammingError,
-                     "Binding %zu ('%s') is a named parameter, but you supplied a sequence which "
-                     "requires nameless (qmark) placeholders.",
-                     number, name);
-        return -1;
-#    else
-        (void)st;
-        if (PyErr_WarnFormat(
-                PyExc_DeprecationWarning, 1,
-                "Binding %zu ('%s') is a named parameter, but you supplied a sequence "
-                "which requires nameless (qmark) placeholders. Starting with Python 3.14 "
-                "an sqlite3.ProgrammingError will be raised.",
-                number, name) < 0)
-            return -1;
-#    endif
-    }
-#else
-    (void)st;
-    (void)sql;
-#endif
-    return 0;
-}
-
 int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *parameters)
 {
     p->rows = 1;
@@ -563,7 +455,7 @@ int lp_params_fill(lp_state *st, lp_params *p, PyObject *sql, PyObject *paramete
     if (!p->keep)
         return -1;
     size_t count = (size_t)PyTuple_GET_SIZE(p->keep);
-    if (reserve(p, count) < 0 || (count > 0 && check_sequence(st, sql) < 0))
+    if (reserve(p, count) < 0 || (count > 0 && lp_marks_check_sequence(st, sql) < 0))
         return -1;
     for (size_t i = 0; i < count; i++) {
         place where = {.index = i};
@@ -621,7 +513,7 @@ static int start_named(lp_params *p, PyObject *sql)
     if (!text)
         return -1;
     size_t at = 0, start, size, found = 0;
-    while (next_name(text, (size_t)total, &at, &start, &size))
+    while (lp_marks_next_name(text, (size_t)total, &at, &start, &size))
         found++;
     p->names = PyMem_Calloc(found + 1, sizeof *p->names);
     if (!p->names) {
@@ -629,7 +521,7 @@ static int start_named(lp_params *p, PyObject *sql)
         return -1;
     }
     at = 0;
-    while (next_name(text, (size_t)total, &at, &start, &size)) {
+    while (lp_marks_next_name(text, (size_t)total, &at, &start, &size)) {
         PyObject *name = PyBytes_FromStringAndSize(text + start, (Py_ssize_t)size);
         if (keep_extra(p, name) < 0)
             return -1;
@@ -662,7 +554,7 @@ int lp_params_add_row(lp_state *st, lp_params *p, PyObject *sql, PyObject *row)
                 return -1;
         } else {
             p->count = (size_t)PyTuple_GET_SIZE(items);
-            if (p->count > 0 && check_sequence(st, sql) < 0)
+            if (p->count > 0 && lp_marks_check_sequence(st, sql) < 0)
                 return -1;
         }
     }

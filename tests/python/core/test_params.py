@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
@@ -396,7 +397,6 @@ def test_generator_whose_row_fails(run: Run) -> None:
 def test_numbered_and_named_marks_with_a_sequence(run: Run) -> None:
     """Named marks given a sequence work by position, with a DeprecationWarning from 3.12 on."""
     import sys
-    import warnings
 
     async def main() -> None:
         async with lib.connect(":memory:") as db:
@@ -407,6 +407,53 @@ def test_numbered_and_named_marks_with_a_sequence(run: Run) -> None:
                 async with db.execute("SELECT :x, :y", (1, 2)) as cursor:
                     assert await cursor.fetchone() == (1, 2)
             assert bool(noted) == (sys.version_info >= (3, 12)), noted
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "?, ?",
+        "?1, ?2",
+        "?2, ?1",
+        "?, ?1, ?",
+        "?, :a, ?1",
+        ":a, @a, $a, :a",
+        "?3, :a, ?",
+        "'?1', ?, \"?2\", /* ?3 */ ? -- ?4",
+        ":a, 'b:c', ?1",
+        "?002, ?2, ?1",
+    ],
+)
+def test_a_sequence_for_marks_with_names_warns_as_sqlite3_does(run: Run, marks: str) -> None:
+    sql = f"SELECT {marks}"
+    plain = sqlite3.connect(":memory:")
+    count = 0
+    while True:  # as many as there are
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = plain.execute(sql, tuple(range(count))).fetchall()
+        except sqlite3.ProgrammingError:
+            count += 1
+        else:
+            break
+    values = tuple(range(count))
+    with warnings.catch_warnings(record=True) as of_sqlite3:
+        warnings.simplefilter("always")
+        plain.execute(sql, values)
+    plain.close()
+
+    async def main() -> None:
+        async with lib.connect(":memory:") as db:
+            with warnings.catch_warnings(record=True) as noted:
+                warnings.simplefilter("always")
+                rows = list(await db.execute_fetchall(sql, values))
+            assert rows == expected
+            assert [(w.category, str(w.message)) for w in noted] == [
+                (w.category, str(w.message)) for w in of_sqlite3
+            ]
 
     run(main)
 
