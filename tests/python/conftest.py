@@ -8,6 +8,7 @@ import asyncio
 import faulthandler
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,14 @@ _stderr: int | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps the real stderr, which is captured while a test runs, for the watchdog."""
+    """Keeps the real stderr, which is captured while a test runs, for the watchdog.
+
+    And takes Ctrl-C, which a shell has those of its programs ignore that run in the background,
+    and they have theirs: tests press it.
+    """
     global _stderr
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _stderr = os.dup(2)
 
 
