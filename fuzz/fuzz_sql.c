@@ -140,7 +140,8 @@ static bool run(struct fuzz_world *w, ll_conn *conn, sqlite3 *db, const char *te
     if (same) {
         ll_conn_state state = t_state(conn);
         T_EQUAL(state.in_transaction, !sqlite3_get_autocommit(db));
-        T_EQUAL(state.total_changes, sqlite3_total_changes64(db));
+        T_EQUAL(state.total_changes,
+                sqlite3_total_changes(db)); /* (nothing here changes as many as do not fit) */
         T_EQUAL(state.rowid, sqlite3_last_insert_rowid(db));
     }
     ll_request_unref(request);

@@ -5,7 +5,7 @@
  *
  * Numbers are SQLite's (its documentation, "SQL Language Expressions", under Parameters): `?` gets the next one, `?12` is
  * number 12, a name has the number that it got where it stood first, the next one. Every mark but `?` gives its number a
- * name, `?12` too; the first one stays. */
+ * name, for SQLite `?12` too; the first one stays. */
 #include "marks.h"
 
 #include <stdlib.h>
@@ -104,11 +104,19 @@ static int by_number(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
+/* `?12` counted as a name until Python 3.12.4; one extension serves all 3.12. */
+static bool numbers_are_names(void)
+{
+    return Py_Version < 0x030C0400;
+}
+
 /* Nearly every text has `?` alone, and is passed over quickly. */
 static bool may_have_names(const char *text)
 {
     if (strpbrk(text, ":@$"))
         return true;
+    if (!numbers_are_names())
+        return false;
     for (const char *mark = strchr(text, '?'); mark; mark = strchr(mark + 1, '?'))
         if (mark[1] >= '0' && mark[1] <= '9')
             return true;
@@ -137,7 +145,7 @@ static named *names_of(const char *sql, size_t size, size_t *ret_count)
                 }
         }
         last = number > last && number < SIZE_MAX ? number : last;
-        if (known)
+        if (known || (*name == '?' && !numbers_are_names()))
             continue;
         if (count == room) {
             named *grown = PyMem_Realloc(found, 2 * room * sizeof *found);

@@ -19,6 +19,7 @@
 #include <looplite/serialize.h>
 
 #include <string.h>
+#include <strings.h>
 
 struct copying {
     const char *schema;
@@ -126,6 +127,12 @@ static int run_deserialize(ll_conn *conn, ll_request *request, uint64_t *ret_par
                       "cursor, a blob or a backup",
                       copying->schema);
         request->error.pub.sqlite_code = SQLITE_BUSY;
+        return LLI_RUN_DONE;
+    }
+    /* SQLite refuses it since 3.36; before, it takes the bytes, and frees them twice. */
+    if (strcasecmp(copying->schema, "temp") == 0) {
+        lli_error_set(&request->error, LL_ESQL, "the database \"temp\" cannot be replaced");
+        request->error.pub.sqlite_code = SQLITE_ERROR;
         return LLI_RUN_DONE;
     }
     unsigned char *bytes = lli_sq.malloc64(copying->size > 0 ? copying->size : 1);

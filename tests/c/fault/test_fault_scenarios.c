@@ -184,8 +184,9 @@ static void group_commit(struct run *r)
         for (size_t i = 0; i < 6; i++) {
             size_t id = 1 + 6 * round + i;
             ll_value value = ll_integer((int64_t)id);
-            ll_sql sql = {.text = i == 4 ? "INSERT INTO t(id) VALUES(?1) RETURNING id, text"
-                                         : insert_text,
+            ll_sql sql = {.text = i == 4 && t_has(T_HAS_RETURNING)
+                                    ? "INSERT INTO t(id) VALUES(?1) RETURNING id, text"
+                                    : insert_text,
                           .size = LL_NUL_TERMINATED,
                           .params = {.values = &value, .count = 1}};
             ll_status status = ll_writer_submit(writer, i == 5 ? NULL : homes[i % 3], &sql, NULL,

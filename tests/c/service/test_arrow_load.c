@@ -112,7 +112,8 @@ static void tables_are_named_exactly(void **state)
     fails(conn, "nothing", &source, NULL, LL_ESQL, "no such table: nothing");
     options.schema = "no";
     fails(conn, "t", &source, &options, LL_ESQL, "no.t");
-    t_exec(conn, "ALTER TABLE main.t DROP COLUMN n");
+    t_exec(conn, "DROP TABLE main.t");
+    t_exec(conn, "CREATE TABLE main.t(\"Text \"\"q\"\"\")");
     fails(conn, "t", &source, NULL, LL_ESQL, "no column named n");
     t_close(conn);
 }

@@ -180,7 +180,7 @@ static void errors(void **state)
     ll_request *request = NULL;
     fails(serialize(conn, "nowhere"), LL_ESQL, SQLITE_ERROR, "\"nowhere\" cannot be serialized");
     fails(deserialize(conn, "nowhere", "x", 1, 0), LL_ESQL, SQLITE_ERROR, "");
-    fails(deserialize(conn, "temp", "x", 1, 0), LL_ESQL, SQLITE_ERROR, "");
+    fails(deserialize(conn, "Temp", "x", 1, 0), LL_ESQL, SQLITE_ERROR, "cannot be replaced");
     T_CHECK(ll_deserialize(conn, NULL, NULL, 5, 0, NULL, &request) == LL_EINVAL);
     T_CHECK(ll_deserialize(conn, NULL, "x", SIZE_MAX, 0, NULL, &request) == LL_EINVAL);
     T_CHECK(ll_deserialize(conn, NULL, "x", 1, 8, NULL, &request) == LL_EINVAL);

@@ -60,7 +60,7 @@ def test_single_statements_lease_nothing(tmp_path: Path, grouped: bool) -> None:
             connection_config={
                 "database": tmp_path / "a.db",
                 "pool_size": 2,
-                "connect_timeout": 0.05,
+                "connect_timeout": 30.0,
                 "group_commit": grouped,
             }
         )

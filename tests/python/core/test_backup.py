@@ -321,7 +321,7 @@ async def main():
     global db, call
     db = await lib.connect(PATH)
     call = db.backup(target, pages=1, progress=lambda *a: inside.set(), sleep=1000)
-    call.send(None)
+    await begin(call)
     while not inside.is_set():
         await asyncio.sleep(0)
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from support import ENDLESS, lib, looplite_only
 from support.locks import make, rows, write_lock
-from support.loops import LOOPS, caught, on_the_loop, run_on, turns
+from support.loops import LOOPS, begin, caught, on_the_loop, run_on, turns
 from support.outcomes import NOT_APPLIED, outcome
 
 pytestmark = looplite_only
@@ -345,7 +345,7 @@ def test_debug_mode_and_a_loop_closed_with_work_in_flight(
         db = await lib.connect(table, isolation_level=None)
         calls = [db.execute_fetchall(ENDLESS), db.execute("INSERT INTO t VALUES (1)"), db.commit()]
         for call in calls:
-            call.send(None)
+            await begin(call)
         kept.extend((db, *calls))
 
     loop.run_until_complete(opening())

@@ -332,7 +332,7 @@ async def main():
     global db, call
     db = await lib.connect(PATH)
     call = db._execute(work)
-    call.send(None)
+    await begin(call)
     while not inside.is_set():
         await asyncio.sleep(0)
 
@@ -389,7 +389,7 @@ async def main():
     other = await lib.connect(PATH, isolation_level=None)
     await other.execute("INSERT INTO t VALUES (1)")
     call = db._execute(work)
-    call.send(None)
+    await begin(call)
     while not inside.is_set():
         await asyncio.sleep(0)
 

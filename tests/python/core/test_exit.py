@@ -171,7 +171,7 @@ async def main():
     db = await lib.connect(PATH, isolation_level=None, timeout=600)
     await db.execute("INSERT INTO t VALUES (1)")
     task = db.execute(SQL)
-    task.send(None)
+    await begin(task)
     for _ in range(20):
         await asyncio.sleep(0)
 loop = asyncio.new_event_loop()

@@ -553,7 +553,7 @@ async def main():
     await db.execute("INSERT INTO t VALUES (1)")
     await db.create_function("f", 1, f)
     call = db.execute(ENDLESS.replace("x + 1", "f(x) + 1"))
-    call.send(None)
+    await begin(call)
     while not inside.is_set():
         await asyncio.sleep(0)
 

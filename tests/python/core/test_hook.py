@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support import ENDLESS, lib, looplite_only
 from support.locks import make, write_lock
-from support.loops import caught, run_on, turns, until
+from support.loops import begin, caught, run_on, turns, until
 
 pytestmark = looplite_only
 
@@ -345,7 +345,7 @@ def test_a_loop_closed_with_a_statement_in_flight(loop_factory: Any, table: Path
     async def opening() -> None:
         db = await lib.connect(table, isolation_level=None, on_statement=told.append)
         reading = db.execute_fetchall(ENDLESS)
-        reading.send(None)
+        await begin(reading)
         kept.extend((db, reading))
 
     loop.run_until_complete(opening())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support import ENDLESS, forks_beside_threads, lib, looplite_only
 from support.locks import make, rows
-from support.loops import caught, run_on, settled, turns
+from support.loops import begin, caught, run_on, settled, turns
 from support.outcomes import APPLIED, NOT_APPLIED, outcome
 from support.scripts import ran_clean, run_script
 
@@ -198,7 +198,7 @@ def test_loop_closed_with_work_in_flight(factory: Any, table: Path, what: str) -
     async def opening() -> None:
         db = await lib.connect(table, isolation_level=None)
         reading = db.execute_fetchall(ENDLESS)
-        reading.send(None)
+        await begin(reading)
         kept.extend((db, reading))
 
     loop.run_until_complete(opening())
@@ -228,7 +228,7 @@ def test_an_answer_for_a_closed_loop_ends_the_thread(factory: Any, table: Path) 
     async def opening() -> None:
         db = await lib.connect(table, isolation_level=None)
         reading = db.execute_fetchall(ENDLESS)
-        reading.send(None)
+        await begin(reading)
         kept.extend((db, reading))
 
     loop.run_until_complete(opening())
@@ -272,7 +272,7 @@ def test_exit(tmp_path: Path, kind: str, end: str) -> None:
             call = None
             if {end!r} != "open":
                 call = db.execute(ENDLESS)
-                call.send(None)
+                await begin(call)
             return db, call
 
         loop = Loop()

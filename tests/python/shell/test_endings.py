@@ -268,7 +268,7 @@ async def main():
     await insert(conn, 2)
     call = query(conn)
     kept = [one, conn, call]
-    call.send(None)
+    await begin(call)
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
 loop.close()

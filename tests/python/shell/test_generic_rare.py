@@ -190,7 +190,7 @@ def test_a_backup_that_waits_does_not_keep_the_program(file: Path) -> None:
             db = await lib.Connection(lambda: sqlite3.connect(PATH, timeout=0), 64)
             target = sqlite3.connect(":memory:", check_same_thread=False)
             call = db.backup(target, progress=lambda *_: begun.set())
-            call.send(None)
+            await begin(call)
             begun.wait()
         loop = asyncio.new_event_loop()
         loop.run_until_complete(main())

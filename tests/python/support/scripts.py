@@ -18,6 +18,12 @@ import {NAME} as lib
 from pathlib import Path
 PATH = sys.argv[1]
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+async def begin(call):
+    try:
+        while call.send(None) is None:
+            await asyncio.sleep(0)
+    except StopIteration:
+        pass
 faulthandler.enable()
 faulthandler.dump_traceback_later({SCRIPT_SECONDS * 0.8}, exit=True)
 """
