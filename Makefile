@@ -11,7 +11,7 @@ export PYTHON JOBS
 .DEFAULT_GOAL := help
 .PHONY: help demo test ext check tidy dependents bench bench-quick bench-showcase crash fuzz soak bench-venv venv clean
 # What a new package needs to be seen: minutes each, and downloads.
-.PHONY: sdist wheels wheels-test test-sqlite test-hosts
+.PHONY: coverage sdist wheels wheels-test test-sqlite test-hosts
 
 help: ## list the targets
 	@echo "looplite: SQLite for event loops"
@@ -51,6 +51,9 @@ wheels: ## the source archive and manylinux and musllinux wheels, x86-64 and aar
 
 wheels-test: ## the wheels for this machine from dist/, installed and tested where there is no compiler
 	tools/wheels_test.sh
+
+coverage: ## how much of the C sources the C tests reach (5 minutes)
+	tools/coverage.sh
 
 test-sqlite: ## the tests against the oldest SQLite, the newest and two between (half an hour)
 	tools/test_sqlite.sh

@@ -209,6 +209,7 @@ def test_a_long_result(path: Path) -> None:
 # ---- the ways to ask -----------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="RETURNING")
 def test_results_and_answers(run: Run, path: Path) -> None:
     async def main() -> None:
         config = AiosqliteConfig(connection_config={"database": path})

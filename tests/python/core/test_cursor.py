@@ -312,6 +312,7 @@ def test_commit_with_a_half_read_cursor(run: Run) -> None:
     with_memory(run, test)
 
 
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="RETURNING")
 @pytest.mark.parametrize("level", [None, pytest.param("", marks=looplite_only)])
 def test_returning_then_commit_then_fetch(run: Run, level: str | None) -> None:
     """sqlite3's own commit refuses while rows are unread; here they have been fetched ahead."""

@@ -63,6 +63,7 @@ def count(config: AiosqliteConfig) -> int:
     return int(str(found))
 
 
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="RETURNING")
 def test_what_the_helpers_give(run: Run, config: AiosqliteConfig) -> None:
     async def main() -> None:
         async with opened(config) as db:
