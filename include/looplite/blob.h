@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/* An open value, read and written in parts: made by ll_blob_open(), given back with ll_blob_free(). */
 typedef struct ll_blob_handle ll_blob_handle;
 
 /* Which value. Zero-initialise. */

@@ -25,7 +25,10 @@ extern "C" {
 /* One call of a function; lives until the call returns. */
 typedef struct ll_context ll_context;
 
+/* Is given the arguments of a call, or of one row more or less; they are the caller's and valid until it returns. Called on
+ * the thread that runs the statement, one at a time for each connection. */
 typedef void (*ll_step_fn)(ll_context *context, const ll_value *args, size_t count);
+/* Gives the result of the rows so far, or the last one; called as an ll_step_fn is. */
 typedef void (*ll_final_fn)(ll_context *context);
 
 enum {
