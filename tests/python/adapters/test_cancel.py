@@ -17,6 +17,7 @@ from looplite import _core
 from looplite.adapters.aiosqlite import AiosqliteConfig, AiosqliteDriver
 from support import ENDLESS
 from support.locks import probe
+from support.outcomes import outcome as outcome_of
 
 Run = Callable[..., Any]
 
@@ -277,7 +278,7 @@ def test_while_it_waits_for_a_connection(run: Run, path: Path) -> None:
             for task in waiting:
                 with pytest.raises(asyncio.CancelledError) as caught:
                     await task
-                assert caught.value.looplite_outcome == "not applied"  # type: ignore[attr-defined]
+                assert outcome_of(caught.value) == "not applied"
         async with config.provide_connection():
             assert config.stats()["leased"] == 1
         await config.close_pool()

@@ -14,6 +14,7 @@ from looplite.adapters.aiosqlite import AiosqliteConfig
 from looplite.exceptions import BusyError, ForeignKeyViolationError, UniqueViolationError
 from support.locks import rows as rows_of
 from support.locks import write_lock
+from support.outcomes import outcome as outcome_of
 
 Run = Callable[..., Any]
 
@@ -214,7 +215,7 @@ def test_cancelled_while_it_waits(run: Run, path: Path) -> None:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError) as caught:
                     await task
-            assert caught.value.looplite_outcome == "not applied"  # type: ignore[attr-defined]
+            assert outcome_of(caught.value) == "not applied"
             assert await session.select("SELECT n FROM t") == []
             await session.execute("INSERT INTO t(n) VALUES (2)")
         await config.close_pool()

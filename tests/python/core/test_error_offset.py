@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 
 import pytest
 from support import lib, looplite_only
@@ -39,7 +40,8 @@ def test_what_is_wrong_with_the_text(sql: str, at: str) -> None:
 def test_what_is_wrong_with_the_values_has_no_place() -> None:
     assert asyncio.run(offset("INSERT INTO t VALUES (?)", 1)) is None
     assert asyncio.run(offset("SELECT ?, ?", 1)) is None
-    assert asyncio.run(offset("SELECT 1; SELECT 2")) is None
+    if sys.version_info >= (3, 11):  # before, it is a sqlite3.Warning
+        assert asyncio.run(offset("SELECT 1; SELECT 2")) is None
     assert asyncio.run(offset("SELECT abs(-9223372036854775808)")) is None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -295,7 +296,8 @@ def test_hooks_see_nothing_of_ours(run: Run, path: Path, name: str, memory: bool
             await HOOKS[name](db, seen)
             assert seen == []
             await db._execute(int)  # after which it would look
-            await db.create_collation("c", None)
+            if sys.version_info >= (3, 11):  # before, only one that is there can be removed
+                await db.create_collation("c", None)
             assert seen == []
             await db.execute("INSERT INTO t VALUES (1)")
             assert seen != []
