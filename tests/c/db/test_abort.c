@@ -179,7 +179,7 @@ struct world {
 static void cut_everywhere(struct world *world, const char *sql, enum state state)
 {
     sqlite3 *db = world->db;
-    for (unsigned long nth = 1;; nth += world->slow ? 37 : 1) {
+    for (unsigned long nth = 1;; nth += world->slow ? 23 : 1) {
         if (state == NO_TRANSACTION && nth % 3 == 0)
             t_raw(world->other, "UPDATE tick SET n = n + 1");
         struct result after_commit = contents(db);
