@@ -107,6 +107,7 @@
     X(0, sqlite3_vfs *, vfs_find, (const char *))                                                 \
     X(0, int, vfs_register, (sqlite3_vfs *, int))                                                 \
     X(0, int, file_control, (sqlite3 *, const char *, int, void *))                               \
+    X(0, sqlite3_file *, database_file_object, (const char *))                                    \
     X(0, int, db_status, (sqlite3 *, int, int *, int *, int))                                     \
     X(0, int, db_cacheflush, (sqlite3 *))                                                         \
     X(0, int, wal_checkpoint_v2, (sqlite3 *, const char *, int, int *, int *))                    \

@@ -36,6 +36,13 @@
  * the real descriptor (sqlite3_open_v2() reads the header, so this happens within it). If the name leads
  * to another file later, SQLITE_FCNTL_HAS_MOVED tells, which lli_vfs_file_facts() asks.
  *
+ * Another file under the name. SQLite finds a journal and a WAL by the name of the database. A connection whose file
+ * was removed or replaced since would take those of the file that has the name now for its own: a journal in use for
+ * one that a crash left, which it plays back and deletes (the other's commit fails, and a crash of the other can no longer
+ * be undone); of the WAL it would read pages of a database that it does not have. Before it writes, SQLite asks
+ * whether the file has moved; the shim asks also before either is taken. It is the other's only if the name was
+ * lost before, so the answer does not come too early.
+ *
  * The shim offers io_methods of version 2, without xFetch: a file opened through it is never mapped into
  * memory, so every page comes by xRead ([M] with a mapping, reads bypass the VFS and fault on the disk
  * where nobody can see it). The name given to xOpen is passed on as it is: SQLite keeps URI parameters
@@ -251,6 +258,16 @@ static int shim_unlock(sqlite3_file *file, int level)
     return rc;
 }
 
+static bool has_lost_name(sqlite3_file *database)
+{
+    int moved = 0;
+    return lli_vfs_is_ours(database) &&
+           inner(database)->pMethods->xFileControl(inner(database), SQLITE_FCNTL_HAS_MOVED,
+                                                   &moved) == SQLITE_OK &&
+           moved != 0;
+}
+
+/* SQLite asks when there is a journal, to find out whether a crash left it. */
 static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
 {
     struct lli_vfs_gate *gate = ours(file)->gate;
@@ -262,6 +279,9 @@ static int shim_check_reserved(sqlite3_file *file, int *ret_reserved)
     lli_vfs_gate_enter(gate);
     int rc = inner(file)->pMethods->xCheckReservedLock(inner(file), ret_reserved);
     lli_vfs_gate_leave(gate);
+    /* On the loop, what comes next is refused anyway, and names are not looked up. */
+    if (rc == SQLITE_OK && !*ret_reserved && !attempt && has_lost_name(file))
+        return SQLITE_READONLY_DBMOVED;
     return rc;
 }
 
@@ -459,6 +479,8 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
         return SQLITE_CANTOPEN;
     if (refuses_change(lli_attempt_now))
         return SQLITE_INTERRUPT;
+    if ((flags & SQLITE_OPEN_WAL) && has_lost_name(lli_sq.database_file_object(name)))
+        return SQLITE_READONLY_DBMOVED;
     int rc = open_wrapped(name, ours(file), flags, ret_flags);
     const sqlite3_io_methods *methods = inner(file)->pMethods;
     if (rc != SQLITE_OK) {

@@ -166,14 +166,29 @@ static bool is_counted(ll_conn *conn)
            facts.guard != LLI_DISK_NONE && lli_disk_guard_guards(facts.guard);
 }
 
+/* Whether the name leads to another file than the one that was opened, or to none, already. */
+static bool has_moved(ll_conn *conn, const ll_request *request)
+{
+    struct lli_file_facts facts;
+    if (!conn->db.handle)
+        return request->error.pub.sqlite_code == SQLITE_READONLY_DBMOVED;
+    return lli_vfs_file_facts(conn->db.handle, "main", &facts) && !facts.memory && facts.moved;
+}
+
 int lli_tenant_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns)
 {
     enum {
-        LOOKS = 200
+        LOOKS = 200,
+        TRIES = 4 /* there are file systems that give a file another number each time */
     };
     struct lli_tenant *tenant = &conn->tenant;
-    if (lli_run_open(conn, request, ret_park_ns) == LLI_RUN_PARK)
-        return LLI_RUN_PARK;
+    for (int tries = 1;; tries++) {
+        if (lli_run_open(conn, request, ret_park_ns) == LLI_RUN_PARK)
+            return LLI_RUN_PARK;
+        if (tries == TRIES || !has_moved(conn, request))
+            break;
+        lli_run_unopen(conn, request);
+    }
     if (!conn->db.handle || request->error.pub.status < 0)
         return LLI_RUN_DONE;
     int64_t ignored = INT64_C(1) << 46; /* bytes; it is 1 GB without a word */

@@ -78,6 +78,8 @@ enum lli_run_result lli_run_many(ll_conn *conn, ll_request *request, uint64_t *r
 void lli_run_many_done(ll_request *request);
 enum lli_run_result lli_run_script(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
 enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *ret_park_ns);
+/* Lets go of what lli_run_open() has opened, or of why it could not: as if it had not run. */
+void lli_run_unopen(ll_conn *conn, ll_request *request);
 /* Has the handle opened and adopts it. Errors: in request->error; nothing stays open. */
 ll_status lli_run_adopt(ll_conn *conn, ll_request *request);
 void lli_run_close(ll_conn *conn, ll_request *request);

@@ -142,6 +142,16 @@ enum lli_run_result lli_run_open(ll_conn *conn, ll_request *request, uint64_t *r
     return LLI_RUN_DONE;
 }
 
+void lli_run_unopen(ll_conn *conn, ll_request *request)
+{
+    abandon_handle(conn);
+    lli_error_done(&request->error);
+    lli_error_done(&conn->open_error);
+    request->outcome = LL_NOT_APPLIED;
+    request->position = 0;
+    request->started = false;
+}
+
 void lli_run_close(ll_conn *conn, ll_request *request)
 {
     request->outcome = LL_APPLIED;

@@ -2,6 +2,8 @@
  * closed, others take their place, and no write goes where nobody will look for it. */
 #include "pool_ways.h"
 
+#include "db/vfs_shim.h"
+
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -226,13 +228,93 @@ static void an_adopted_pool(void **state)
     T_EQUAL(counts[2], 2);
 }
 
+/* What an opening meets: the first file loses its name as soon as it is open, and another is there, which `writer`
+ * is in the middle of writing to. */
+struct race {
+    const char *path;
+    sqlite3 *writer;
+    unsigned opened, losing; /* so many lose it */
+};
+
+static int opens_in_a_race(void *arg, sqlite3 **ret_db, char **ret_message)
+{
+    struct race *race = arg;
+    (void)ret_message;
+    int rc = sqlite3_open_v2(race->path, ret_db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                             LLI_VFS_NAME);
+    if (rc != SQLITE_OK || race->opened++ >= race->losing)
+        return rc;
+    unlink(race->path);
+    if (race->opened == race->losing) {
+        rc = sqlite3_open_v2(race->path, &race->writer, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                             LLI_VFS_NAME);
+        t_raw(race->writer,
+              "CREATE TABLE t(x); INSERT INTO t VALUES(1); BEGIN; UPDATE t SET x = 2");
+    }
+    return rc;
+}
+
+static int closes_raw(void *arg, sqlite3 *db)
+{
+    (void)arg;
+    return sqlite3_close(db);
+}
+
+static void check_race(t_env *t, const char *const *pragmas, unsigned losing)
+{
+    struct race race = {.path = t_path(t, "a.db"), .losing = losing};
+    remove_files(t, "a.db");
+    t_file_sql(race.path, "CREATE TABLE old(x)");
+    ll_adopt adopt = {.open = opens_in_a_race, .close = closes_raw, .arg = &race};
+    ll_pool_options options = {.max_size = 1, .adopt = &adopt, .open = {.pragmas = pragmas}};
+    ll_pool *pool = p_new_path(t->engine, NULL, &options);
+    ll_lease *lease = p_acquire(pool, NULL);
+    T_EQUAL(race.opened, losing + 1);
+    T_EQUAL(t_int(ll_lease_conn(lease), "SELECT x FROM t"),
+            1); /* the next file, before the commit */
+    t_raw(race.writer, "COMMIT");
+    T_EQUAL(t_int(ll_lease_conn(lease), "SELECT x FROM t"), 2);
+    T_CHECK(!p_release(lease).pub.retired);
+    T_EQUAL(p_stats(pool).open_failures, 0);
+    p_close(pool);
+    t_engine(t, NULL);
+    t_raw_close(race.writer);
+}
+
+static void a_file_that_goes_while_it_is_opened(void **state)
+{
+    t_env *t = *state;
+    static const char *const reads[] = {"user_version", NULL}, *const none[] = {NULL};
+    t_engine(t, NULL);
+    check_race(t, none, 1);
+    check_race(t, reads, 1);
+    check_race(t, reads, 2);
+}
+
+/* It gives up after a few; what is written is not lost without a word. */
+static void a_file_that_always_goes(void **state)
+{
+    t_env *t = *state;
+    struct race race = {.path = t_path(t, "a.db"), .losing = 1000};
+    ll_adopt adopt = {.open = opens_in_a_race, .close = closes_raw, .arg = &race};
+    ll_pool *pool = p_new_path(t->engine, NULL, &((ll_pool_options){.adopt = &adopt}));
+    ll_request_unref(p_run(pool, "CREATE TABLE t(x)", LL_ESQL));
+    T_CHECK(race.opened > 1 && race.opened < 10);
+    p_close(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T_TEST(a_deleted_file),  T_TEST(a_replaced_file),
-        T_TEST(a_damaged_file),  T_TEST(a_file_that_is_no_database),
-        T_TEST(a_full_disk),     T_TEST(a_stream_beside_ones_own_writes),
+        T_TEST(a_deleted_file),
+        T_TEST(a_replaced_file),
+        T_TEST(a_damaged_file),
+        T_TEST(a_file_that_is_no_database),
+        T_TEST(a_full_disk),
+        T_TEST(a_stream_beside_ones_own_writes),
         T_TEST(an_adopted_pool),
+        T_TEST(a_file_that_goes_while_it_is_opened),
+        T_TEST(a_file_that_always_goes),
     };
     return T_RUN(tests);
 }
