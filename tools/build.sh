@@ -1,11 +1,11 @@
 #!/bin/sh
 # Sets up and compiles one of the test builds in build/<name>; `meson test -C build/<name>` then runs it.
 #
-#   tools/build.sh plain    gcc, asserts; the extension too, for its warnings; tools/consumers.sh installs this one
-#   tools/build.sh clang    clang, release without asserts: for its warnings, and what only a release build warns about
+#   tools/build.sh plain    gcc, asserts; tools/consumers.sh installs this one
+#   tools/build.sh clang    clang, without asserts: for its warnings, the extension's too, and what only such a build warns about
 #   tools/build.sh asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/build.sh tsan     ThreadSanitizer
-#   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, its calls into CPython can be made to fail
+#   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, for gcc's warnings too; its calls into CPython can be made to fail
 #   tools/build.sh fuzz     clang's libFuzzer with the sanitizers: only the fuzz targets (tools/fuzz.sh runs them)
 #   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
 set -eu
@@ -16,8 +16,9 @@ all="-Dtests=true -Dexamples=true"
 compiler=gcc
 targets=
 case $name in
-plain) options="-Dpython=enabled --prefix=$PWD/build/prefix" ;;
-clang) compiler=clang options="-Dpython=enabled --buildtype=release -Db_ndebug=true" ;;
+plain) options="-Dpython=disabled --prefix=$PWD/build/prefix" ;;
+# It is not run, and clang's warnings do not come from its optimizer.
+clang) compiler=clang options="-Dpython=enabled --buildtype=plain -Db_ndebug=true" ;;
 asan) options="-Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer" ;;
 tsan) options="-Db_sanitize=thread -Dc_args=-fno-omit-frame-pointer" ;;
 ext)

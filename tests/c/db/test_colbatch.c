@@ -29,8 +29,7 @@ static const char *const queries[] = {
     "SELECT 1, a, b, c, 1 FROM t ORDER BY b DESC, c",
     "SELECT 1, a, count(*), max(b), total(c), 1 FROM t GROUP BY a",
     "SELECT 1, id, lag(b) OVER w, sum(id) OVER w, 1 FROM t WINDOW w AS (PARTITION BY a ORDER BY id)",
-    "WITH RECURSIVE x(i, j) AS (SELECT 1, 'a' UNION ALL SELECT i + 1, j || i FROM x WHERE i < 50)"
-    "SELECT 0, i, j, length(j), 0 FROM x",
+    "WITH RECURSIVE x(i, j) AS (VALUES(1, 'a') UNION ALL SELECT i + 1, j || i FROM x LIMIT 50) SELECT 0, i, j, 0 FROM x",
     "SELECT DISTINCT 1, a, typeof(c), 1 FROM t",
     "SELECT t.id, u.a, u.b, t.c, t.id FROM t LEFT JOIN u ON u.b = t.id / 4.0",
     "SELECT 1, (SELECT b FROM u WHERE rowid = t.id), EXISTS (SELECT 1 FROM u WHERE a = t.b), 1 FROM t",
