@@ -60,9 +60,7 @@ def _first_use() -> None:
 
     for factory in LOOPS.values():
         run_on(factory, main)
-    # What pytest itself holds need not be gone through after each test.
     gc.collect()
-    gc.freeze()
 
 
 FAILED = pytest.StashKey[bool]()
