@@ -138,12 +138,12 @@ void lli_conn_stop_current(ll_conn *conn, enum lli_stop why)
     lli_lock(&conn->mu);
     if (conn->current)
         atomic_store_explicit(&conn->current->stop, why, memory_order_relaxed);
-    bool parked = conn->mode == LLI_CONN_PARKED;
-    if (parked) { /* a statement that waits for a lock counts as running */
-        struct lli_node *first = lli_list_first(&conn->queue);
-        atomic_store_explicit(&LLI_CONTAINER_OF(first, ll_request, queue_node)->stop, why,
-                              memory_order_relaxed);
-    }
+    /* A statement that waits for a lock counts as running; also when the wait is over and no worker has come yet. */
+    struct lli_node *front = lli_list_first(&conn->queue);
+    ll_request *waits = front ? LLI_CONTAINER_OF(front, ll_request, queue_node) : NULL;
+    bool parked = waits && lli_request_is_parked(waits);
+    if (parked)
+        atomic_store_explicit(&waits->stop, why, memory_order_relaxed);
     ll_request *missed = NULL; /* ... and so does one that was begun and waits for a page */
     if (conn->mode == LLI_CONN_DELAYED) {
         struct lli_node *first = lli_list_first(&conn->queue);

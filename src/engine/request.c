@@ -118,6 +118,11 @@ void lli_request_requeue(ll_request *request)
     (void)moved;
 }
 
+bool lli_request_is_parked(const ll_request *request)
+{
+    return state_of(request) == LLI_REQUEST_PARKED;
+}
+
 void lli_request_park(ll_request *request)
 {
     bool moved = move(request, LLI_REQUEST_RUNNING, LLI_REQUEST_PARKED);

@@ -240,6 +240,8 @@ bool lli_request_claim(ll_request *request);
 void lli_request_requeue(ll_request *request);
 /* RUNNING -> PARKED. */
 void lli_request_park(ll_request *request);
+/* Whether it has begun and waits, or waited and no worker has come yet. Any thread that keeps it from being claimed. */
+bool lli_request_is_parked(const ll_request *request);
 /* NEW -> QUEUED; one that has waited elsewhere is QUEUED already, or finished. */
 void lli_request_enqueued(ll_request *request);
 /* RUNNING -> DONE, and the engine is told. The results must be set; the caller keeps its reference. */

@@ -45,6 +45,41 @@ static void a_parked_shielded_script_is_interrupted(void **state)
     world_end(&w);
 }
 
+/* The lock's wait is over, and no worker has come yet: it counts as running still. */
+static void interrupted_between_two_tries(void **state)
+{
+    t_env *t = *state;
+    struct world w;
+    world_begin(&w, t);
+    ll_conn *conn = world_open(&w, "a.db", &(ll_open_options){.busy_timeout_ns = T_HOUR});
+    world_exec(&w, conn, "CREATE TABLE t(x)");
+    sqlite3 *other = t_raw_open(t_path(t, "a.db"));
+    t_raw(other, "BEGIN EXCLUSIVE");
+    ll_request *insert = NULL, *behind = NULL;
+    T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(1)", NULL, 0, NULL, &insert) == LL_PENDING);
+    T_CHECK(!world_move(&w, insert));
+    T_CHECK(ll_exec(conn, "SELECT 1", NULL, 0, NULL, &behind) == LL_PENDING);
+    lli_conn_unpark(conn); /* as the timer does, and whoever has left the gate */
+    T_CHECK(ll_conn_interrupt(conn) == LL_OK);
+    t_raw(other, "COMMIT"); /* it could go on now */
+    lli_step_settle(&w.step);
+    t_is(insert, LL_ESQL, LL_NOT_APPLIED);
+    T_EQUAL(ll_request_error(insert)->sqlite_code & 0xff, SQLITE_INTERRUPT);
+    t_is(behind, LL_OK, LL_APPLIED);
+    /* what has not begun is not interrupted */
+    ll_request_unref(insert);
+    T_CHECK(ll_exec(conn, "INSERT INTO t VALUES(2)", NULL, 0, NULL, &insert) == LL_PENDING);
+    T_CHECK(ll_conn_interrupt(conn) == LL_OK);
+    lli_step_settle(&w.step);
+    t_is(insert, LL_OK, LL_APPLIED);
+    T_EQUAL(t_raw_int(other, "SELECT sum(x) FROM t"), 2);
+    ll_request_unref(insert);
+    ll_request_unref(behind);
+    t_raw_close(other);
+    world_close(&w, conn);
+    world_end(&w);
+}
+
 /* ---- a deadline between two steps of a submission ---- */
 
 struct submitter {
@@ -156,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_TEST(a_parked_shielded_script_is_interrupted),
+        T_TEST(interrupted_between_two_tries),
         T_TEST(a_write_that_has_halted_is_not_stopped),
         T_TEST(a_deadline_between_two_steps_of_a_submission),
     };
