@@ -21,8 +21,8 @@ struct lli_col {
     uint8_t *bytes;
     size_t size, bytes_room;
     size_t bytes_first; /* the first room for `bytes` */
-    sqlite3_value *
-        source; /* where the last row's was, and the next one's is if SQLite says so of both ends of the row */
+    /* Where the last row's value was, and the next one's is if SQLite says so of both ends of the row. */
+    sqlite3_value *source;
 };
 
 /* An empty batch of columns. `like`, the batch before it in the same result, or NULL: about as many rows are expected. */

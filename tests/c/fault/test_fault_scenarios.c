@@ -549,7 +549,7 @@ static bool play(t_env *t, const struct scenario *scenario, enum lli_fault_kind 
 
 static void each_once(t_env *t, enum lli_fault_kind kind, bool stepped)
 {
-    unsigned long stride = getenv("LL_TEST_SLOW") ? 23 : 1, before = injected;
+    unsigned long stride = getenv("LL_TEST_SLOW") ? 11 : 1, before = injected;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         for (int wal = 0; wal < 2; wal++) {
             unsigned long nth = 1;

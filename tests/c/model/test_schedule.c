@@ -484,8 +484,7 @@ static void test_random_histories(void **state)
     t_env *t = *state;
     const char *seed = getenv("LL_SEED"), *histories = getenv("LL_HISTORIES");
     uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
-    uint64_t usual = getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 4 : DEFAULT_HISTORIES;
-    uint64_t count = histories ? strtoull(histories, NULL, 10) : seed ? 1 : usual;
+    uint64_t count = histories ? strtoull(histories, NULL, 10) : seed ? 1 : DEFAULT_HISTORIES;
     for (uint64_t i = 0; i < count; i++) {
         /* Printed before it runs, so that a crash tells it too. */
         fprintf(stderr, "\rseed %llu ", (unsigned long long)(first + i));

@@ -419,7 +419,7 @@ static void test_random_turns(void **state)
     uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
     uint64_t count = histories              ? strtoull(histories, NULL, 10)
                    : seed                   ? 1
-                   : getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 8
+                   : getenv("LL_TEST_SLOW") ? DEFAULT_HISTORIES / 4
                                             : DEFAULT_HISTORIES;
     for (uint64_t i = 0; i < count; i++) {
         fprintf(stderr, "\rseed %llu ",

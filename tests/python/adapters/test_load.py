@@ -3,7 +3,7 @@
 No "database is locked", no lost row, no duplicate, and the order of each task is kept. What is asked here is who waits
 for whom, so nothing is timed: the timeouts are as long as the watchdog's patience.
 
-`LOOPLITE_TEST_LOAD` is how many rows each task writes (50; 1000 is the long form), `LOOPLITE_TEST_KILLS` how many
+`LOOPLITE_TEST_LOAD` is how many rows each task writes (100; 1000 is the long form), `LOOPLITE_TEST_KILLS` how many
 processes are killed while they write (3; 200 is the long form).
 """
 # ruff: noqa: ASYNC220, E501
@@ -28,7 +28,7 @@ from support.locks import rows as rows_of
 Run = Callable[..., Any]
 
 SLOW = bool(os.environ.get("LL_TEST_SLOW"))
-LOAD = int(os.environ.get("LOOPLITE_TEST_LOAD", "10" if SLOW else "50"))
+LOAD = int(os.environ.get("LOOPLITE_TEST_LOAD", "10" if SLOW else "100"))
 KILLS = int(os.environ.get("LOOPLITE_TEST_KILLS", "3"))
 TASKS = 100
 PATIENCE = 600.0
