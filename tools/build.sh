@@ -8,6 +8,7 @@
 #   tools/build.sh ext      the Python package in build/ext/site, sanitized as asan is, for gcc's warnings too; its calls into CPython can be made to fail
 #   tools/build.sh fuzz     clang's libFuzzer with the sanitizers: only the fuzz targets (tools/fuzz.sh runs them)
 #   tools/build.sh bench    what is measured: as released, with the programs of bench/c and the examples; no tests
+#   tools/build.sh packages nothing: only what all of them need of the system is installed
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -28,15 +29,17 @@ ext)
 fuzz) all="-Dtests=true" compiler=clang targets=fuzz
     options="-Dfuzz=true -Dlibrary=false -Db_lundef=false -Db_sanitize=address,undefined --buildtype=debugoptimized -Dc_args=-fno-sanitize-recover=all\ -fno-omit-frame-pointer\ -fsanitize=fuzzer-no-link" ;;
 bench) all="-Dexamples=true" options="-Dbench=true --buildtype=release -Db_ndebug=true -Dwerror=false" ;;
+packages) compiler=clang options= ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
 
-[ "$compiler" = gcc ] || tools/need-apt.sh "$compiler"
-tools/need-apt.sh gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
+# By one call, which takes apt less time than two.
+tools/need-apt.sh "$compiler" gcc libc6-dev pkg-config libsqlite3-dev libcmocka-dev libuv1-dev \
     libglib2.0-dev libevent-dev libhttp-parser-dev valgrind
+[ "$name" != packages ] || exit 0
 tools/venv.sh tools
 PATH="$PWD/.venv/bin:$PATH"
 export PATH

@@ -12,6 +12,8 @@
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
+# Hundreds of Pythons are started, which would compile the same modules each.
+unset PYTHONDONTWRITEBYTECODE
 logs=$root/build/test
 
 all="plain consumers clang asan tsan valgrind ext check dependents pytest"
@@ -104,9 +106,13 @@ ended_early() {
 trap ended_early TERM INT HUP
 
 # What several steps need is there before the first of them, so that no two make it at the same time: packages, .venv,
-# and the plain build, which also the tests of the exported names look at.
-case " $steps " in *" clang "* | *" consumers "*) tools/need-apt.sh clang g++ make binutils || exit 1 ;; esac
+# and the plain build, which also the tests of the exported names look at. apt's packages and Python's come side by side.
 tools/venv.sh tools || exit 1
+tools/venv.sh extras >"$logs/install.log" 2>&1 &
+installing=$!
+tools/build.sh packages || exit 1
+case " $steps " in *" consumers "*) tools/need-apt.sh g++ make binutils || exit 1 ;; esac
+wait "$installing" || { cat "$logs/install.log"; exit 1; }
 tools/venv.sh install >"$logs/install.log" 2>&1 &
 installing=$!
 case " $steps " in

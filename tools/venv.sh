@@ -2,7 +2,8 @@
 # Makes .venv and keeps it current. Everything from the Python package registry goes there and nowhere else.
 #
 #   tools/venv.sh tools      .venv with what builds looplite: meson, ninja, meson-python
-#   tools/venv.sh install    the same, and looplite with its extras `test` and `lint`; again only when sources changed
+#   tools/venv.sh extras     the same, and what looplite's extras `test` and `lint` name
+#   tools/venv.sh install    the same, and looplite; again only when sources changed
 #   tools/venv.sh adk        the same, and if they can be installed google-adk, and SQLSpec's versions in .venv/peers
 #   tools/venv.sh docs       the same, and the extra `docs`, which builds the documentation site
 #   tools/venv.sh bench      the same, and of the extra `bench` what can be installed here
@@ -14,6 +15,15 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 stamp=.venv/installed.stamp
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# Python compiles what it imports, if it may keep it. pip compiles all, most of which is never imported: [M] a third of its
+# time.
+compile=--no-compile
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
+pip_install() { .venv/bin/python -m pip install --quiet $compile "$@"; }
+
+# The packages that pyproject.toml lists under the name of an extra, one a line.
+extra() { sed -n "/^$1 = \\[/,/^\\]/s/^ *\"\\(.*\\)\",\$/\\1/p" pyproject.toml; }
 
 command -v cc >/dev/null 2>&1 || tools/need-apt.sh gcc libc6-dev
 command -v "$python" >/dev/null 2>&1 || tools/need-apt.sh python3
@@ -46,8 +56,15 @@ build_tools() {
     # What pyproject.toml asks of a build, installed so that builds need no isolated environment of their own.
     [ .venv/tools.stamp -nt pyproject.toml ] && return
     sed -n 's/^requires = \[\(.*\)\]$/\1/p' pyproject.toml | tr ',' '\n' | tr -d '" ' >.venv/tools.txt
-    .venv/bin/python -m pip install --quiet -r .venv/tools.txt
+    pip_install -r .venv/tools.txt
     touch .venv/tools.stamp
+}
+
+extras() {
+    [ .venv/extras.stamp -nt pyproject.toml ] && return
+    { extra test && extra lint; } >.venv/extras.txt
+    pip_install -r .venv/extras.txt
+    touch .venv/extras.stamp
 }
 
 changed() {
@@ -61,21 +78,23 @@ install() {
     changed || return 0
     touch .venv/next.stamp
     # A build directory that stays makes the second time quick. It is this interpreter's own: it goes with .venv.
-    PATH="$PWD/.venv/bin:$PATH" .venv/bin/python -m pip install --quiet --no-build-isolation \
-        --config-settings=build-dir=.venv/build '.[test,lint]'
+    (
+        PATH="$PWD/.venv/bin:$PATH"
+        pip_install --no-build-isolation --no-deps --config-settings=build-dir=.venv/build .
+    )
     mv .venv/next.stamp "$stamp"
 }
 
 adk() {
     # SQLSpec before and after its tables changed, and the newest that was looked at: one folder each.
     [ .venv/adk.stamp -nt pyproject.toml ] && return
-    .venv/bin/python -m pip install --quiet --only-binary :all: "$(sed -n 's/^adk = \["\(.*\)"\]$/\1/p' pyproject.toml)" ||
+    pip_install --only-binary :all: "$(sed -n 's/^adk = \["\(.*\)"\]$/\1/p' pyproject.toml)" ||
         echo "venv: google-adk cannot be installed here"
     for version in 0.32 0.62 0.69; do
         old=
         [ "$version" = 0.32 ] && old="aiosqlite<0.22" # as it was then
         [ -d ".venv/peers/sqlspec-$version" ] ||
-            .venv/bin/python -m pip install --quiet --only-binary :all: \
+            pip_install --only-binary :all: \
                 --target ".venv/peers/sqlspec-$version" "sqlspec==$version.0" ${old:+"$old"} ||
             echo "venv: SQLSpec $version cannot be installed here"
     done
@@ -84,16 +103,16 @@ adk() {
 
 docs() {
     [ .venv/docs.stamp -nt pyproject.toml ] && return
-    sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml >.venv/docs.txt
-    .venv/bin/python -m pip install --quiet -r .venv/docs.txt
+    extra docs >.venv/docs.txt
+    pip_install -r .venv/docs.txt
     touch .venv/docs.stamp
 }
 
 bench() {
     # One by one: what has no build for this Python or machine is left out, and bench/run.py names it.
     [ .venv/bench.stamp -nt pyproject.toml ] && return
-    sed -n '/^bench = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml | while read -r package; do
-        .venv/bin/python -m pip install --quiet --only-binary :all: "$package" ||
+    extra bench | while read -r package; do
+        pip_install --only-binary :all: "$package" ||
             echo "venv: $package cannot be installed here"
     done
     touch .venv/bench.stamp
@@ -101,12 +120,13 @@ bench() {
 
 case ${1:-} in
 tools) make_venv && build_tools ;;
-install) make_venv && build_tools && install ;;
-adk) make_venv && build_tools && install && adk ;;
-docs) make_venv && build_tools && install && docs ;;
-bench) make_venv && build_tools && install && bench ;;
+extras) make_venv && build_tools && extras ;;
+install) make_venv && build_tools && extras && install ;;
+adk) make_venv && build_tools && extras && install && adk ;;
+docs) make_venv && build_tools && extras && install && docs ;;
+bench) make_venv && build_tools && extras && install && bench ;;
 *)
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

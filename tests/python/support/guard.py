@@ -25,7 +25,7 @@ def descriptors() -> dict[int, str]:
     found = {}
     for name in os.listdir(FD_DIR):
         try:
-            found[int(name)] = os.readlink(FD_DIR / name)
+            found[int(name)] = os.readlink(f"{FD_DIR}/{name}")
         except OSError:
             # The descriptor of this listing, or no links here.
             try:
