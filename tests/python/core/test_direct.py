@@ -335,12 +335,25 @@ def test_closing_it_directly(run: Run, file: Path, where: str) -> None:
         await db.close()
         await until(lambda: is_closed(real))
         real.close()
+        # A connection of sqlite3 says that it is closed before SQLite has: the last one of a file
+        # deletes the WAL, and then lets go of its lock.
+        await until(lambda: not Path(f"{file}-wal").exists())
+        await until(lambda: not is_locked(file))
         # Nothing was committed, and nothing is locked.
         with contextlib.closing(sqlite3.connect(file, timeout=0)) as plain:
             assert plain.execute("SELECT count(*) FROM t").fetchone() == (1,)
             plain.execute("INSERT INTO t VALUES (9)")
 
     run(main)
+
+
+def is_locked(file: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(file, timeout=0)) as plain:
+        try:
+            plain.execute("SELECT * FROM t")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 def is_closed(real: sqlite3.Connection) -> bool:
