@@ -22,6 +22,8 @@ compile=--no-compile
 [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
 pip_install() { .venv/bin/python -m pip install --quiet $compile "$@"; }
 
+# (In a chain of && the shell does not end at a failure by itself: each step below returns it.)
+
 # The packages that pyproject.toml lists under the name of an extra, one a line.
 extra() { sed -n "/^$1 = \\[/,/^\\]/s/^ *\"\\(.*\\)\",\$/\\1/p" pyproject.toml; }
 
@@ -56,14 +58,14 @@ build_tools() {
     # What pyproject.toml asks of a build, installed so that builds need no isolated environment of their own.
     [ .venv/tools.stamp -nt pyproject.toml ] && return
     sed -n 's/^requires = \[\(.*\)\]$/\1/p' pyproject.toml | tr ',' '\n' | tr -d '" ' >.venv/tools.txt
-    pip_install -r .venv/tools.txt
+    pip_install -r .venv/tools.txt || return
     touch .venv/tools.stamp
 }
 
 extras() {
     [ .venv/extras.stamp -nt pyproject.toml ] && return
     { extra test && extra lint; } >.venv/extras.txt
-    pip_install -r .venv/extras.txt
+    pip_install -r .venv/extras.txt || return
     touch .venv/extras.stamp
 }
 
@@ -81,7 +83,7 @@ install() {
     (
         PATH="$PWD/.venv/bin:$PATH"
         pip_install --no-build-isolation --no-deps --config-settings=build-dir=.venv/build .
-    )
+    ) || return
     mv .venv/next.stamp "$stamp"
 }
 
@@ -104,7 +106,7 @@ adk() {
 docs() {
     [ .venv/docs.stamp -nt pyproject.toml ] && return
     extra docs >.venv/docs.txt
-    pip_install -r .venv/docs.txt
+    pip_install -r .venv/docs.txt || return
     touch .venv/docs.stamp
 }
 
