@@ -691,14 +691,20 @@ static void a_descriptor_that_cannot_be_polled(void **state)
     t_in_child(wait_without_descriptors, path.arg);
 }
 
-/* In a child: somebody has closed the number of the descriptor. */
+/* In a child: somebody has closed the number of the descriptor, and nobody opens a file who would get the same. */
 static int wait_on_a_closed_descriptor(void *arg)
 {
+    t_env *t = arg;
     ll_engine *engine = NULL;
     ll_conn *conn = NULL;
     ll_request *request = NULL;
     T_CHILD(ll_engine_new(NULL, &engine) == LL_OK);
-    T_CHILD(ll_conn_open(engine, arg, NULL, NULL, &conn, &request) == LL_PENDING);
+    T_CHILD(ll_conn_open(engine, t_path(t, "a.db"), NULL, NULL, &conn, &request) == LL_PENDING);
+    T_CHILD(ll_request_wait(request) == LL_OK);
+    ll_request_unref(request);
+    t_gate *gate = t_gate_new(t);
+    T_CHILD(ll_conn_call(conn, t_gate_call, gate, NULL, &request) == LL_PENDING);
+    t_gate_entered(gate, 1);
     T_CHILD(close(ll_engine_fd(engine)) == 0);
     T_CHILD(ll_engine_wait(engine, -1, NULL) == LL_ESYS);
     return 0;
@@ -706,12 +712,7 @@ static int wait_on_a_closed_descriptor(void *arg)
 
 static void a_descriptor_that_was_closed(void **state)
 {
-    t_env *t = *state;
-    union {
-        const char *text;
-        void *arg;
-    } path = {.text = t_path(t, "a.db")};
-    t_in_child(wait_on_a_closed_descriptor, path.arg);
+    t_in_child(wait_on_a_closed_descriptor, *state);
 }
 
 /* A running write and the commit behind it are what the user asked for: they happen. */
