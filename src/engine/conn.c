@@ -401,15 +401,15 @@ static void tell_rested(ll_conn *conn)
 }
 
 /* After a request: notes what the connection looks like now, and lets go of it when nothing else is
- * queued. False: it is no longer ours. `read` as lli_conn_return(). */
-static bool settle(ll_conn *conn, ll_request *request, bool read)
+ * queued. False: it is no longer ours. `read` as lli_conn_return(). *ret_writing: whether it has the write lock. */
+static bool settle(ll_conn *conn, ll_request *request, bool read, bool *ret_writing)
 {
     bool open = conn->db.handle != NULL;
     bool in_transaction = open && lli_db_in_transaction(&conn->db);
     int64_t counted = open ? lli_db_total_changes(&conn->db) : 0;
     int64_t rowid = open ? lli_sq.last_insert_rowid(conn->db.handle) : 0;
     request->rowid = rowid;
-    bool writing = open && is_writing(conn, request, in_transaction, read);
+    bool writing = *ret_writing = open && is_writing(conn, request, in_transaction, read);
     if (LLI_UNLIKELY(conn->seat.asked) && !writing)
         lli_gate_give_back(&conn->seat);
     if (!writing)
@@ -508,7 +508,8 @@ void lli_conn_let_go(ll_conn *conn)
 
 void lli_conn_disown(ll_conn *conn, ll_request *request)
 {
-    if (settle(conn, request, false)) {
+    bool writing;
+    if (settle(conn, request, false, &writing)) {
         (void)lli_conn_put_back(conn, NULL, false); /* others came meanwhile, from other threads */
     } else {
         tell_rested(conn);
@@ -518,7 +519,8 @@ void lli_conn_disown(ll_conn *conn, ll_request *request)
 
 void lli_conn_return(ll_conn *conn, ll_request *request, bool read)
 {
-    if (settle(conn, request, read)) {
+    bool writing;
+    if (settle(conn, request, read, &writing)) {
         lli_conn_ref(conn); /* the line's */
         (void)lli_conn_put_back(conn, NULL, false);
     } else {
@@ -651,7 +653,10 @@ bool lli_conn_run_one(ll_conn *conn)
 bool lli_conn_complete(ll_conn *conn, ll_request *request)
 {
     enum lli_op op = request->op;
-    bool more = settle(conn, request, false);
+    struct lli_crew *crew = conn->crew; /* the request's engine has it, too */
+    bool writing;
+    bool more = settle(conn, request, false, &writing);
+    atomic_store_explicit(&crew->within, writing, memory_order_relaxed);
     if (!more) {
         tell_rested(conn);
         lli_conn_unref(conn); /* the request, or what it lies in, has another until it is told */

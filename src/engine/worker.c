@@ -197,7 +197,7 @@ ll_status lli_crew_ready(struct lli_crew *crew, ll_conn *conn, bool unpark)
     lli_list_push(&crew->ready, &conn->ready_node);
     atomic_fetch_add_explicit(&crew->ready_hint, 1, memory_order_relaxed);
     if (crew->idle_since_ns > 0) {
-        lli_pace_waited(&crew->pace, lli_now_ns() - crew->idle_since_ns);
+        lli_pace_waited(&crew->pace, crew->idle_place, lli_now_ns() - crew->idle_since_ns);
         crew->idle_since_ns = 0;
     }
     ll_status status = LL_OK;
@@ -313,8 +313,12 @@ static bool wait_for_work(struct lli_crew *crew)
     if (!lli_list_empty(&crew->ready))
         return true;
     uint64_t begun = crew->idle_since_ns = lli_now_ns();
+    enum lli_pace_place place = atomic_load_explicit(&crew->within, memory_order_relaxed)
+                                  ? LLI_PACE_WITHIN
+                                  : LLI_PACE_BETWEEN;
+    crew->idle_place = place;
     if (has_core_to_spare(crew)) {
-        uint64_t until = lli_deadline_from(begun, lli_pace_spin_ns(&crew->pace));
+        uint64_t until = lli_deadline_from(begun, lli_pace_spin_ns(&crew->pace, place));
         crew->spinning++;
         lli_unlock(&crew->mu);
         while (!lli_crew_waiting(crew) && lli_now_ns() < until)

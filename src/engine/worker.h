@@ -20,7 +20,9 @@ struct lli_crew {
     /* any thread */
     atomic_uint refs;       /* engines, connections, threads; last unref is acq_rel */
     atomic_uint ready_hint; /* length of `ready`; relaxed, read by a spinning worker */
-    struct {                /* relaxed: statistics */
+    /* relaxed: whether the statement that was run last left a transaction open that has written */
+    atomic_bool within;
+    struct { /* relaxed: statistics */
         _Atomic uint64_t runs, hops, parks, gate_waits, gate_gaps, cache_waits, threads_started,
             group_batches, group_members, group_largest, group_alone, group_reruns;
     } stats;
@@ -39,9 +41,10 @@ struct lli_crew {
     struct lli_pace pace; /* for how long an idle worker spins */
     uint64_t
         idle_since_ns; /* when the last worker that had no work began to wait for some; 0: there was since */
-    bool keeper;   /* an idle thread waits with the earliest timer as its limit */
-    bool stopping; /* no engine is left: threads leave when nothing is ready */
-    bool orphaned; /* ... and nobody waits for them: they detach themselves */
+    enum lli_pace_place idle_place; /* and where; set with it */
+    bool keeper;                    /* an idle thread waits with the earliest timer as its limit */
+    bool stopping;                  /* no engine is left: threads leave when nothing is ready */
+    bool orphaned;                  /* ... and nobody waits for them: they detach themselves */
 };
 
 struct lli_crew *lli_crew_new(unsigned max_workers, uint64_t linger_ns, bool step);
