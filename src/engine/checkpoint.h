@@ -7,6 +7,7 @@
 struct lli_checkpoint {
     uint32_t bound;    /* frames: from here on the WAL is to be emptied, not only copied */
     uint64_t until_ns; /* waits for the gate; set by itself, to be 0 at first */
+    bool synced;       /* the WAL was, before it waited; the same */
     /* result */
     bool none;               /* there was nothing to do, or there is no WAL */
     bool busy;               /* somebody reads what is behind, so not all could be done */
