@@ -16,7 +16,7 @@
  *
  * Naps. A transaction that holds the write lock and has to wait (for readers to leave, in COMMIT) waits
  * inside SQLite. Its thread does not count against `max` meanwhile, else the readers it waits for might
- * never get a thread.
+ * never get a thread. Nor does one that syncs a WAL before a checkpoint, for others are to write meanwhile.
  *
  * Lock order: mu is never held together with a connection's mutex, nor across SQLite or a callback. */
 #include "engine/worker.h"
